@@ -1,0 +1,180 @@
+//! The command line, and nothing else: flags as they are typed, not yet resolved.
+//!
+//! A job file says the same under the same names ([`crate::job`]), so each name stands here once.
+
+use std::path::PathBuf;
+
+use bytesize::ByteSize;
+use chrono::{DateTime, NaiveDate, Utc};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::device::DeviceChoice;
+use crate::scorers::ScorerChoice;
+
+const EXAMPLES: &str = "\
+Examples:
+  deepsweep run photos --out results --scorer none
+  deepsweep run s3://archive/2026/ --out s3://results/faces --scorer ./my-probe
+  deepsweep run jobs/demo.toml --min-face-px 20
+  deepsweep run s3://archive/ --out results --scorer none --suffix .jpg --modified-after 2026-11-01 --explain
+
+Exit codes: 0 done · 2 usage or configuration · 3 input or rights · 10 finished, but too many objects could not
+be read · 75 try again (throttled, or stopped by a signal)";
+
+/// Sweeps an archive of images for faces and deepfakes, and writes what it finds to Parquet.
+#[derive(Debug, Parser)]
+#[command(name = "deepsweep", version, about, after_help = EXAMPLES, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List, fetch, find faces, score and write, in one go on this machine
+    #[command(after_help = EXAMPLES)]
+    Run(Box<RunArgs>),
+    /// Print the columns of the result tables as Markdown
+    Schema,
+}
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// s3://BUCKET/PREFIX, a folder or a file; or a job file (*.toml)
+    pub source: Option<String>,
+    #[command(flatten)]
+    pub flags: Flags,
+    /// Print every setting, its value and where it came from, and stop
+    #[arg(long)]
+    pub explain: bool,
+}
+
+/// What flags and job files can say; empty where they do not.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Flags {
+    /// Where the tables go: s3://BUCKET/PREFIX or a folder
+    #[arg(long, short, value_name = "DEST")]
+    pub out: Option<String>,
+    /// A scorer folder, `none` (detections only) or `untrained-demo` (random weights, to try the way through)
+    #[arg(long, value_name = "FOLDER|NAME")]
+    pub scorer: Option<ScorerChoice>,
+    /// The face detector
+    #[arg(long)]
+    pub detector: Option<DetectorChoice>,
+    /// Shorter side of the smallest face looked for, in pixels [default: 40]
+    #[arg(long, value_name = "PX")]
+    pub min_face_px: Option<f32>,
+    /// Leave the embeddings table out
+    #[arg(long)]
+    pub no_embeddings: bool,
+
+    /// Only keys with this ending, whatever its case; may be repeated
+    #[arg(long, value_name = "SUFFIX", help_heading = "Which objects")]
+    pub suffix: Vec<String>,
+    /// Only keys that match this glob (`*` crosses `/`); may be repeated
+    #[arg(long, value_name = "GLOB", help_heading = "Which objects")]
+    pub include: Vec<String>,
+    /// No keys that match this glob; may be repeated
+    #[arg(long, value_name = "GLOB", help_heading = "Which objects")]
+    pub exclude: Vec<String>,
+    /// Only objects of at least this size
+    #[arg(long, value_name = "SIZE", help_heading = "Which objects")]
+    pub min_size: Option<ByteSize>,
+    /// Only objects of at most this size
+    #[arg(long, value_name = "SIZE", help_heading = "Which objects")]
+    pub max_size: Option<ByteSize>,
+    /// Only objects written at or after this day (UTC) or RFC 3339 time
+    #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = "Which objects")]
+    pub modified_after: Option<DateTime<Utc>>,
+    /// Only objects written before this day (UTC) or RFC 3339 time
+    #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = "Which objects")]
+    pub modified_before: Option<DateTime<Utc>>,
+
+    /// auto, cpu, cuda or cuda:N [default: auto]
+    #[arg(long, help_heading = "Resources and limits")]
+    pub device: Option<DeviceChoice>,
+    /// Compute threads [default: the cores that this process may use]
+    #[arg(long, value_name = "N", help_heading = "Resources and limits")]
+    pub threads: Option<usize>,
+    /// For media in flight, compressed and decoded [default: 2GiB]
+    #[arg(long, value_name = "SIZE", help_heading = "Resources and limits")]
+    pub memory: Option<ByteSize>,
+    /// Objects above this size are rejected as too_large [default: 256MiB]
+    #[arg(long, value_name = "SIZE", help_heading = "Resources and limits")]
+    pub max_object_size: Option<ByteSize>,
+    /// Pictures with more pixels are rejected as too_large [default: 110000000]
+    #[arg(long, value_name = "N", help_heading = "Resources and limits")]
+    pub max_pixels: Option<u64>,
+    /// Share of objects that rights or the network may keep from being read; broken files do not count [default: 0.1]
+    #[arg(long, value_name = "SHARE", help_heading = "Resources and limits")]
+    pub max_failed: Option<f64>,
+
+    /// Name of the run [default: the time, and four random digits]
+    #[arg(long, value_name = "ID", help_heading = "The run")]
+    pub run_id: Option<String>,
+    /// Day of the run, for dt= in the tables' paths [default: today, UTC]
+    #[arg(long, value_name = "YYYY-MM-DD", help_heading = "The run")]
+    pub dt: Option<NaiveDate>,
+    /// How log lines look
+    #[arg(long, help_heading = "The run")]
+    pub log: Option<LogFormat>,
+    /// No progress and no closing table; warnings and errors only
+    #[arg(long, help_heading = "The run")]
+    pub quiet: bool,
+
+    /// An S3-compatible server [default: AWS_ENDPOINT_URL, or Amazon S3]
+    #[arg(long, value_name = "URL", help_heading = "S3")]
+    pub endpoint_url: Option<String>,
+    /// [default: AWS_REGION, or the profile's]
+    #[arg(long, help_heading = "S3")]
+    pub region: Option<String>,
+    /// Bucket in the path, not in the host name: true or false [default: true with an endpoint of your own]
+    #[arg(long, value_name = "BOOL", help_heading = "S3")]
+    pub path_style: Option<bool>,
+    /// Unsigned requests, for public buckets
+    #[arg(long, help_heading = "S3")]
+    pub anonymous: bool,
+    /// For servers without If-None-Match: look first, then write
+    #[arg(long, help_heading = "S3")]
+    pub unconditional_writes: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DetectorChoice {
+    Mtcnn,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Parsed alone from the lines of a job file: the same flags, without SOURCE's place.
+#[derive(Debug, Parser)]
+#[command(no_binary_name = true, disable_help_flag = true, disable_version_flag = true)]
+pub struct JobFlags {
+    #[arg(long)]
+    pub source: Option<String>,
+    #[command(flatten)]
+    pub flags: Flags,
+}
+
+impl RunArgs {
+    /// The job file, if that is what SOURCE names.
+    #[must_use]
+    pub fn job_file(&self) -> Option<PathBuf> {
+        let source = self.source.as_ref()?;
+        let is_toml = source.rsplit_once('.').is_some_and(|(_, ending)| ending.eq_ignore_ascii_case("toml"));
+        (is_toml && !source.starts_with("s3://")).then(|| PathBuf::from(source))
+    }
+}
+
+fn parse_time(text: &str) -> Result<DateTime<Utc>, String> {
+    if let Ok(day) = text.parse::<NaiveDate>() {
+        return Ok(day.and_time(chrono::NaiveTime::MIN).and_utc());
+    }
+    DateTime::parse_from_rfc3339(text)
+        .map(|time| time.with_timezone(&Utc))
+        .map_err(|_| format!("expected YYYY-MM-DD or an RFC 3339 time, found {text:?}"))
+}

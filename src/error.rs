@@ -1,0 +1,133 @@
+//! The two kinds of failure.
+//!
+//! [`Error`] stops the job: a bad job file, missing weights, no rights. It names the thing, what was
+//! expected, what was found and, where there is one, the way out.
+//! [`Rejection`] is a row about one object: whatever a file does, the job goes on.
+//! Neither is ever turned into a number: what was not scored is null, with a reason.
+
+use std::fmt;
+
+use crate::storage::StoreError;
+
+/// Stops the job. The variant decides the exit code, the message tells a person what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A flag, a job file or a model that cannot be meant so (exit code 2).
+    #[error("{0}")]
+    Usage(String),
+    /// A source that is not there, rights that are missing, a destination that refuses (exit code 3).
+    #[error("{0}")]
+    Input(String),
+    /// The run finished, but more objects than allowed could not be read (exit code 10).
+    #[error("{0}")]
+    TooManyFailed(String),
+    /// Try again later: throttled, the network was away, or the run was asked to stop (exit code 75).
+    #[error("{0}")]
+    TryAgain(String),
+}
+
+impl Error {
+    /// The process exit code, the contract with schedulers.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => 2,
+            Self::Input(_) => 3,
+            Self::TooManyFailed(_) => 10,
+            Self::TryAgain(_) => 75, // EX_TEMPFAIL of sysexits.h
+        }
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Transient { .. } => Self::TryAgain(error.to_string()),
+            _ => Self::Input(error.to_string()),
+        }
+    }
+}
+
+/// Why one object has no result. It becomes the columns `error_class`, `error_message`, `retryable`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    pub class: RejectionClass,
+    /// What was expected and what was found, in one line.
+    pub message: String,
+}
+
+impl Rejection {
+    pub fn new(class: RejectionClass, message: impl fmt::Display) -> Self {
+        Self { class, message: message.to_string() }
+    }
+}
+
+/// The closed set of reasons; the spelling is part of the tables' schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RejectionClass {
+    /// The object has no bytes.
+    Empty,
+    /// The content is neither an image nor a video.
+    NotMedia,
+    /// Media of a kind or variant that this program does not decode.
+    Unsupported,
+    /// Claims to be a format and breaks its rules, or ends too early.
+    Corrupt,
+    /// Larger than a limit, in bytes, in pixels or in what decoding would take.
+    TooLarge,
+    /// Listed, and gone when it was fetched.
+    Vanished,
+    /// Listed, and replaced before it was fetched.
+    Changed,
+    /// The store refused to hand this object out.
+    Denied,
+    /// The store failed again and again; another attempt may succeed.
+    FetchFailed,
+    /// A bug of ours or of a decoder, met by this object alone.
+    Panicked,
+}
+
+impl RejectionClass {
+    /// Every class, in the order of the documentation.
+    pub const ALL: [Self; 10] = [
+        Self::Empty,
+        Self::NotMedia,
+        Self::Unsupported,
+        Self::Corrupt,
+        Self::TooLarge,
+        Self::Vanished,
+        Self::Changed,
+        Self::Denied,
+        Self::FetchFailed,
+        Self::Panicked,
+    ];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::NotMedia => "not_media",
+            Self::Unsupported => "unsupported",
+            Self::Corrupt => "corrupt",
+            Self::TooLarge => "too_large",
+            Self::Vanished => "vanished",
+            Self::Changed => "changed",
+            Self::Denied => "denied",
+            Self::FetchFailed => "fetch_failed",
+            Self::Panicked => "panicked",
+        }
+    }
+
+    /// Whether the same object may succeed in another attempt without anyone mending it.
+    #[must_use]
+    pub fn retryable(self) -> bool {
+        matches!(self, Self::Changed | Self::FetchFailed)
+    }
+
+    /// Whether the archive's rights or its network are to blame, rather than the file: these count
+    /// against `--max-failed`, a broken file does not.
+    #[must_use]
+    pub fn is_failure_to_read(self) -> bool {
+        matches!(self, Self::Denied | Self::FetchFailed | Self::Panicked)
+    }
+}

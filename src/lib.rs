@@ -1,0 +1,42 @@
+//! deepsweep sweeps an archive of media for faces and deepfakes: it lists objects, decodes them, finds faces with
+//! MTCNN, embeds them with CLIP, scores them with a head, and writes what it found to Parquet.
+//!
+//! ```text
+//!         async I/O                CPU pool          owners of the device              async I/O
+//! list ──▶ fetch ──bytes──▶ decode ──frames──▶ detect ─▶ crop ─▶ embed ─▶ score ──rows──▶ write (= commit)
+//! ```
+//!
+//! # The map
+//! A flag becomes a setting ([`cli`], [`job`], [`settings`]); [`run`] opens what the settings name and starts the
+//! [`pipeline`]. Its stages call [`networks`] (tensors in, tensors out) through [`scorers`], and leave the process
+//! only through [`storage`]. What they found becomes rows of [`tables`].
+//!
+//! # The rules of the house
+//! - One direction: a stage imports only what stands to its left; `pipeline/mod.rs` alone knows them all.
+//! - [`networks`] and the stages from decode to score are pure: no store, no clock to decide by, no environment.
+//! - An [`error::Error`] stops the job; an [`error::Rejection`] is a row. Every listed object gets its row.
+//! - Not scored is null with a reason. Nothing falls back in silence, nothing is drawn at random.
+//! - Memory is bounded by bytes ([`pipeline::memory`]); every bound stands in [`limits`] with its reason.
+//! - Output depends on the input alone, never on which task finished first.
+//! - CUDA is named in [`device`] and nowhere else, and touched only when it is asked for.
+
+pub mod cli;
+pub mod job;
+pub mod settings;
+
+pub mod run;
+
+pub mod pipeline;
+
+pub mod networks;
+pub mod scorers;
+
+pub mod tables;
+
+pub mod storage;
+
+pub mod device;
+pub mod error;
+pub mod limits;
+pub mod logging;
+pub mod progress;

@@ -1,0 +1,62 @@
+//! Every bound in one place: its unit in its name, its default, and the reason for it.
+//!
+//! Those that a person may change are fields of [`crate::settings::Settings`] and start from here.
+
+/// All media in flight, compressed and decoded. Two of the largest pictures allowed beside a day's usual ones;
+/// the smallest cloud machines with two cores have 4 GiB.
+pub const MEMORY_BYTES: u64 = 2 << 30;
+
+/// The smallest budget that lets a 12-megapixel photograph through with room for its compressed bytes.
+pub const MIN_MEMORY_BYTES: u64 = 128 << 20;
+
+/// Of the memory budget, the share for compressed bytes; the rest is for pixels. Two budgets, because
+/// one that had to be asked twice by the same object could lock.
+pub const COMPRESSED_SHARE: f64 = 0.25;
+
+/// The largest object that is fetched whole. Photographs of 100 megapixels stay below 200 MB in every format
+/// but uncompressed 16-bit TIFF.
+pub const MAX_OBJECT_BYTES: u64 = 256 << 20;
+
+/// The largest picture that is decoded: medium-format cameras end at 102 megapixels of JPEG.
+pub const MAX_PIXELS: u64 = 110_000_000;
+
+/// The longest side that is decoded; JPEG itself ends at 65,535, no camera comes near.
+pub const MAX_SIDE_PX: u32 = 32_768;
+
+/// What is read of an object before it is decided whether the rest is wanted: longer than every magic number,
+/// MPEG-TS's distance of 188 bytes included.
+pub const SNIFF_BYTES: usize = 512;
+
+/// Objects fetched at once. An S3 GET of a photograph takes 20–100 ms of waiting; two dozen keep 16 cores fed.
+pub const FETCHES: usize = 24;
+
+/// How often the bytes of one object are asked for, the first time included. With [`FETCH_PAUSE_MS`] doubling
+/// that is half a minute of outage.
+pub const FETCH_ATTEMPTS: u32 = 7;
+pub const FETCH_PAUSE_MS: u64 = 250;
+
+/// The longest wait for the next bytes of a body before the connection is given up.
+pub const FETCH_SILENCE_SECS: u64 = 20;
+
+/// Objects waiting between two stages: enough that neither side stalls, few enough to mean nothing in memory
+/// (what they carry is counted by the memory budget).
+pub const CHANNEL_OBJECTS: usize = 32;
+
+/// Crops that go through a tower together. Matrix products reach their speed at about 8 × 50 tokens;
+/// beyond 32 only the memory grows.
+pub const EMBED_BATCH: usize = 32;
+
+/// Objects whose rows stand in one part file: about a minute of work on two cores, and what a kill may cost.
+pub const SLICE_OBJECTS: u64 = 1_000;
+
+/// Frames that count towards the "mean of the top k" of a media row.
+pub const TOP_K: usize = 3;
+
+/// The stack of a compute thread: decoders recurse, and a thread that waits for a part of its work may take up another.
+pub const COMPUTE_STACK_BYTES: usize = 16 << 20;
+
+/// The share of objects that may be unreadable (rights, network; not broken files) before a run counts as failed.
+pub const MAX_FAILED_SHARE: f64 = 0.1;
+
+/// From one line of progress to the next where there is no terminal.
+pub const PROGRESS_LINE_SECS: u64 = 30;

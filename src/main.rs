@@ -1,0 +1,99 @@
+//! Flags → run → exit code.
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use chrono::Utc;
+use clap::Parser;
+use deepsweep::cli::{Cli, Command, LogFormat, RunArgs};
+use deepsweep::error::Error;
+use deepsweep::progress::Display;
+use deepsweep::settings::{Settings, Surroundings};
+use deepsweep::{logging, run, tables};
+use tokio_util::sync::CancellationToken;
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Run(args) => run_command(&args),
+        Command::Schema => print(&tables::markdown()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "deepsweep: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run_command(args: &RunArgs) -> Result<(), Error> {
+    let surroundings = Surroundings {
+        now: Utc::now(),
+        cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        random: random_digits(),
+    };
+    let settings = Settings::resolve(args, &surroundings)?;
+    if args.explain {
+        return print(&settings.explain());
+    }
+    let display = match (settings.quiet, settings.log) {
+        (true, _) => Display::None,
+        (false, LogFormat::Text) if std::io::stderr().is_terminal() => Display::bar(),
+        _ => Display::Lines,
+    };
+    logging::start(settings.log, settings.quiet, &display);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2) // I/O only: computing has its own pool
+        .enable_all()
+        .build()
+        .map_err(|e| Error::Input(format!("no async runtime: {e}")))?;
+    let summary = runtime.block_on(async {
+        let shutdown = CancellationToken::new();
+        stop_on_signals(shutdown.clone())?;
+        run::run(&settings, &display, shutdown).await
+    });
+    // Blocking reads of a slow disk must not hold up the exit after a signal.
+    runtime.shutdown_background();
+    let summary = summary?;
+    if !settings.quiet {
+        print(&summary.table(&settings.out.to_string()))?;
+    }
+    summary.check(settings.max_failed_share)
+}
+
+/// The first SIGINT or SIGTERM asks to stop, the second ends the process at once.
+fn stop_on_signals(shutdown: CancellationToken) -> Result<(), Error> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let failed = |e: std::io::Error| Error::Input(format!("no signal handler: {e}"));
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    tokio::spawn(async move {
+        for again in [false, true] {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if again {
+                std::process::exit(75); // EX_TEMPFAIL, as after the first
+            }
+            tracing::warn!("stopping: slices that are complete are written; a second signal ends at once");
+            shutdown.cancel();
+        }
+    });
+    Ok(())
+}
+
+/// Different from run to run; no secret.
+fn random_digits() -> u16 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    RandomState::new().build_hasher().finish() as u16
+}
+
+fn print(text: &str) -> Result<(), Error> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // A reader that has seen enough (`| head`) is no failure.
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::Input(format!("standard output: {e}"))),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,148 @@
+//! The tower itself. In: normalised pictures. Out: the class token, before and after the projection.
+
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+
+use super::attention::Attention;
+use super::config::{Activation, ClipVisionConfig};
+use super::layers::{LayerNorm, Linear};
+use crate::networks::NetworkError;
+use crate::networks::weights::Weights;
+
+/// The two taps of one pass, for `b` pictures.
+#[derive(Debug, Clone)]
+pub struct Embeddings {
+    /// [b, hidden]: the class token after the last layer norm. Serves every head of the same tower.
+    pub pooled: Tensor,
+    /// [b, projection]: `pooled` · Wᵀ, without bias, not normalised.
+    pub projected: Tensor,
+}
+
+/// A vision transformer as CLIP has it: layer norms before each block, a class token, learned positions.
+#[derive(Debug)]
+pub struct ClipVision {
+    config: ClipVisionConfig,
+    patches: Linear,
+    class_token: Tensor, // [1, 1, hidden]
+    positions: Tensor,   // [1, 1 + n, hidden]
+    norm_in: LayerNorm,
+    blocks: Vec<Block>,
+    norm_out: LayerNorm,
+    projection: Linear,
+}
+
+#[derive(Debug)]
+struct Block {
+    norm_attention: LayerNorm,
+    attention: Attention,
+    norm_mlp: LayerNorm,
+    up: Linear,
+    down: Linear,
+}
+
+impl ClipVision {
+    /// Reads `config.json` and the safetensors of a transformers CLIP folder.
+    ///
+    /// # Errors
+    /// Whatever is missing or misshapen, by name.
+    pub fn open(folder: &Path, device: &Device) -> Result<Self, NetworkError> {
+        let config = ClipVisionConfig::read(&folder.join("config.json"))?;
+        Self::new(config, &Weights::open(folder, device)?)
+    }
+
+    /// # Errors
+    /// A tensor that is missing or misshapen, by name.
+    pub fn new(config: ClipVisionConfig, w: &Weights) -> Result<Self, NetworkError> {
+        let (hidden, patch_px) = (config.hidden, config.patch_px);
+        let embeddings = "vision_model.embeddings";
+        let patches = w
+            .get(&format!("{embeddings}.patch_embedding.weight"), &[hidden, 3, patch_px, patch_px])?
+            .reshape((hidden, 3 * patch_px * patch_px))?;
+        let class_token = w.get(&format!("{embeddings}.class_embedding"), &[hidden])?.reshape((1, 1, hidden))?;
+        let positions =
+            w.get(&format!("{embeddings}.position_embedding.weight"), &[config.tokens(), hidden])?.unsqueeze(0)?; // [1, 1 + n, hidden]
+        let epsilon = config.layer_norm_epsilon;
+        let blocks = (0..config.layers)
+            .map(|i| Block::new(w, &format!("vision_model.encoder.layers.{i}"), &config))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            patches: Linear::from_parts(&patches, None)?,
+            class_token,
+            positions,
+            // The misspelling is the checkpoint's.
+            norm_in: LayerNorm::new(w, "vision_model.pre_layrnorm", hidden, epsilon)?,
+            blocks,
+            norm_out: LayerNorm::new(w, "vision_model.post_layernorm", hidden, epsilon)?,
+            projection: Linear::from_parts(&w.get("visual_projection.weight", &[config.projection, hidden])?, None)?,
+            config,
+        })
+    }
+
+    #[must_use]
+    pub fn config(&self) -> &ClipVisionConfig {
+        &self.config
+    }
+
+    /// `pixels`: [b, 3, `image_px`, `image_px`], normalised.
+    ///
+    /// # Errors
+    /// Another shape, or a device that fails.
+    pub fn forward(&self, pixels: &Tensor) -> Result<Embeddings, NetworkError> {
+        let mut x = self.norm_in.forward(&self.tokens(pixels)?)?; // [b, 1 + n, hidden]
+        for block in &self.blocks {
+            x = block.forward(&x, self.config.activation)?;
+        }
+        let pooled = self.norm_out.forward(&x.narrow(1, 0, 1)?.squeeze(1)?.contiguous()?)?; // [b, hidden]
+        let projected = self.projection.forward(&pooled)?; // [b, projection]
+        Ok(Embeddings { pooled, projected })
+    }
+
+    /// The projected output for pooled vectors that were stored: [b, hidden] → [b, projection].
+    ///
+    /// # Errors
+    /// Another shape, or a device that fails.
+    pub fn project(&self, pooled: &Tensor) -> Result<Tensor, NetworkError> {
+        Ok(self.projection.forward(pooled)?)
+    }
+
+    fn tokens(&self, pixels: &Tensor) -> candle_core::Result<Tensor> {
+        let p = self.config.patch_px;
+        let grid = self.config.image_px / p;
+        let (b, _, _, _) = pixels.dims4()?;
+        let side = grid * p; // a side that is no multiple of the patch loses its rest, as a strided convolution does
+        let patches = pixels
+            .narrow(2, 0, side)?
+            .narrow(3, 0, side)?
+            .reshape((b, 3, grid, p, grid * p))?
+            .reshape(&[b, 3, grid, p, grid, p][..])?
+            .permute(&[0, 2, 4, 1, 3, 5][..])? // [b, grid, grid, 3, p, p]
+            .reshape((b, grid * grid, 3 * p * p))?;
+        let patches = self.patches.forward(&patches)?; // [b, n, hidden]
+        let class = self.class_token.broadcast_as((b, 1, self.config.hidden))?;
+        Tensor::cat(&[&class, &patches], 1)?.broadcast_add(&self.positions) // [b, 1 + n, hidden]
+    }
+}
+
+impl Block {
+    fn new(w: &Weights, name: &str, config: &ClipVisionConfig) -> Result<Self, NetworkError> {
+        let (hidden, epsilon) = (config.hidden, config.layer_norm_epsilon);
+        Ok(Self {
+            norm_attention: LayerNorm::new(w, &format!("{name}.layer_norm1"), hidden, epsilon)?,
+            attention: Attention::new(w, &format!("{name}.self_attn"), config)?,
+            norm_mlp: LayerNorm::new(w, &format!("{name}.layer_norm2"), hidden, epsilon)?,
+            up: Linear::new(w, &format!("{name}.mlp.fc1"), hidden, config.intermediate)?,
+            down: Linear::new(w, &format!("{name}.mlp.fc2"), config.intermediate, hidden)?,
+        })
+    }
+
+    fn forward(&self, x: &Tensor, activation: Activation) -> candle_core::Result<Tensor> {
+        let x = (x + self.attention.forward(&self.norm_attention.forward(x)?)?)?;
+        let up = self.up.forward(&self.norm_mlp.forward(&x)?)?;
+        let up = match activation {
+            Activation::QuickGelu => (&up * candle_nn::ops::sigmoid(&(&up * 1.702)?)?)?,
+            Activation::Gelu => up.gelu_erf()?,
+        };
+        &x + self.down.forward(&up)?
+    }
+}

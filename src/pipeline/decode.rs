@@ -1,0 +1,211 @@
+//! Bytes of an image → frames of RGB8, upright.
+//!
+//! Two steps, so that nothing is allocated on a file's word alone: [`read_header`] says what decoding would take,
+//! the pipeline sets that much aside, then [`decode`]. Damaged files are refused, never half-decoded.
+//! 16 bits become 8; alpha is laid over black; CMYK and palettes become RGB; of an animation the first frame counts.
+
+use std::io::Cursor;
+
+use bytes::Bytes;
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
+use zune_jpeg::JpegDecoder;
+use zune_jpeg::errors::DecodeErrors;
+use zune_jpeg::zune_core::bytestream::ZCursor;
+use zune_jpeg::zune_core::colorspace::ColorSpace;
+use zune_jpeg::zune_core::options::DecoderOptions;
+
+use super::memory::Reserved;
+use crate::error::{Rejection, RejectionClass};
+use crate::limits;
+
+/// One decoded picture, and the memory it holds.
+#[derive(Debug)]
+pub struct Frame {
+    /// From 0; 0 for an image.
+    pub index: i32,
+    /// When it is shown; none for an image.
+    pub pts_s: Option<f64>,
+    pub picture: RgbImage,
+    pub reserved: Reserved,
+}
+
+/// What the header promises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// Before orientation.
+    pub width_px: u32,
+    pub height_px: u32,
+    pub orientation: Orientation,
+    /// The most that decoding and the frame take together.
+    pub decode_bytes: u64,
+}
+
+/// Bounds on a picture, checked before anything is allocated for it.
+#[derive(Debug, Clone, Copy)]
+pub struct DecodeLimits {
+    pub max_pixels: u64,
+    /// What one picture may take: the whole budget for pixels.
+    pub max_decode_bytes: u64,
+}
+
+impl Header {
+    /// Width and height as a viewer sees them.
+    #[must_use]
+    pub fn upright_size_px(&self) -> (u32, u32) {
+        if swaps_sides(self.orientation) { (self.height_px, self.width_px) } else { (self.width_px, self.height_px) }
+    }
+
+    fn new(
+        (width_px, height_px): (u32, u32),
+        orientation: Orientation,
+        decoder_bytes: u64,
+        limits: DecodeLimits,
+    ) -> Result<Self, Rejection> {
+        let pixels = u64::from(width_px) * u64::from(height_px);
+        if pixels == 0 {
+            let message = format!("expected a picture, found one of {width_px}×{height_px}");
+            return Err(Rejection::new(RejectionClass::Corrupt, message));
+        }
+        if pixels > limits.max_pixels || width_px.max(height_px) > limits::MAX_SIDE_PX {
+            return Err(Rejection::new(
+                RejectionClass::TooLarge,
+                format_args!(
+                    "expected at most {} pixels and {} px a side, found {width_px}×{height_px}",
+                    limits.max_pixels,
+                    limits::MAX_SIDE_PX
+                ),
+            ));
+        }
+        // The frame itself, and a second one while it is turned.
+        let copies = if orientation == Orientation::NoTransforms { 1 } else { 2 };
+        let decode_bytes = decoder_bytes + pixels * 3 * copies;
+        if decode_bytes > limits.max_decode_bytes {
+            return Err(Rejection::new(
+                RejectionClass::TooLarge,
+                format_args!(
+                    "expected a picture that takes at most {} bytes to decode (a part of --memory), \
+                     found one of {width_px}×{height_px} that takes {decode_bytes}",
+                    limits.max_decode_bytes
+                ),
+            ));
+        }
+        Ok(Self { width_px, height_px, orientation, decode_bytes })
+    }
+}
+
+/// # Errors
+/// A header that is broken, unsupported, or promises more than the limits allow.
+pub fn read_header(bytes: &Bytes, format: ImageFormat, limits: DecodeLimits) -> Result<Header, Rejection> {
+    if format == ImageFormat::Jpeg {
+        let (decoder, size_px) = jpeg(bytes)?;
+        let orientation = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif));
+        // Progressive files keep their coefficients, two bytes for each of up to four components, until the end.
+        let decoder_bytes = u64::from(size_px.0) * u64::from(size_px.1) * 2 * 4;
+        return Header::new(size_px, orientation.unwrap_or(Orientation::NoTransforms), decoder_bytes, limits);
+    }
+    let mut decoder = decoder(bytes, format, limits.max_decode_bytes)?;
+    // A broken EXIF block says nothing of the pixels.
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    // Decoders of WebP and GIF compose on a canvas of their own.
+    Header::new(decoder.dimensions(), orientation, decoder.total_bytes().saturating_mul(2), limits)
+}
+
+/// # Errors
+/// A file that breaks its format's rules or ends early.
+pub fn decode(bytes: &Bytes, format: ImageFormat, header: Header) -> Result<RgbImage, Rejection> {
+    let picture = if format == ImageFormat::Jpeg {
+        decode_jpeg(bytes)?
+    } else {
+        let decoder = decoder(bytes, format, header.decode_bytes)?;
+        DynamicImage::from_decoder(decoder).map_err(|e| rejection_of(&e))?
+    };
+    let mut picture = DynamicImage::ImageRgb8(over_black(picture));
+    picture.apply_orientation(header.orientation);
+    Ok(picture.into_rgb8())
+}
+
+type Jpeg<'a> = JpegDecoder<ZCursor<&'a [u8]>>;
+
+/// Strict: a scan that ends early is an error here, where the `image` crate's own wrapper fills it up with grey.
+fn jpeg(bytes: &[u8]) -> Result<(Jpeg<'_>, (u32, u32)), Rejection> {
+    let options = DecoderOptions::default()
+        .set_strict_mode(true)
+        .set_max_width(usize::from(u16::MAX)) // the format's own; ours come after, with their own message
+        .set_max_height(usize::from(u16::MAX))
+        .jpeg_set_out_colorspace(ColorSpace::RGB);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
+    decoder.decode_headers().map_err(|e| rejection_of_jpeg(&e))?;
+    let (width, height) = decoder.dimensions().unwrap_or((0, 0));
+    Ok((decoder, (width as u32, height as u32)))
+}
+
+fn decode_jpeg(bytes: &[u8]) -> Result<DynamicImage, Rejection> {
+    let (mut decoder, (width, height)) = jpeg(bytes)?;
+    let pixels = decoder.decode().map_err(|e| rejection_of_jpeg(&e))?;
+    let found = pixels.len();
+    RgbImage::from_raw(width, height, pixels).map(DynamicImage::ImageRgb8).ok_or_else(|| {
+        Rejection::new(
+            RejectionClass::Corrupt,
+            format_args!("expected {width}×{height} pixels of RGB, found {found} bytes"),
+        )
+    })
+}
+
+fn decoder(bytes: &Bytes, format: ImageFormat, max_bytes: u64) -> Result<impl ImageDecoder, Rejection> {
+    let mut limits = Limits::default();
+    // Sides are checked with a message of our own as soon as the header is read.
+    limits.max_alloc = Some(max_bytes);
+    let mut reader = ImageReader::with_format(Cursor::new(bytes.clone()), format);
+    reader.limits(limits);
+    reader.into_decoder().map_err(|e| rejection_of(&e))
+}
+
+/// RGB8, transparent pixels mixed with black.
+fn over_black(picture: DynamicImage) -> RgbImage {
+    if let DynamicImage::ImageRgb8(picture) = picture {
+        return picture;
+    }
+    if !picture.color().has_alpha() {
+        return picture.into_rgb8();
+    }
+    let rgba = picture.into_rgba8();
+    let (width, height) = rgba.dimensions();
+    let mix = |value: u8, alpha: u8| ((u16::from(value) * u16::from(alpha) + 127) / 255) as u8;
+    let mut rgb = RgbImage::new(width, height);
+    for (from, to) in rgba.pixels().zip(rgb.pixels_mut()) {
+        let [r, g, b, alpha] = from.0;
+        to.0 = [mix(r, alpha), mix(g, alpha), mix(b, alpha)];
+    }
+    rgb
+}
+
+fn swaps_sides(orientation: Orientation) -> bool {
+    matches!(
+        orientation,
+        Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH
+    )
+}
+
+fn rejection_of(error: &ImageError) -> Rejection {
+    let class = match error {
+        ImageError::Limits(_) => RejectionClass::TooLarge,
+        ImageError::Unsupported(_) => RejectionClass::Unsupported,
+        _ => RejectionClass::Corrupt,
+    };
+    Rejection::new(class, one_line(&error.to_string()))
+}
+
+fn rejection_of_jpeg(error: &DecodeErrors) -> Rejection {
+    let class = match error {
+        DecodeErrors::Unsupported(_) => RejectionClass::Unsupported,
+        DecodeErrors::LargeDimensions(_) => RejectionClass::TooLarge,
+        _ => RejectionClass::Corrupt,
+    };
+    Rejection::new(class, format_args!("JPEG: {}", one_line(&error.to_string())))
+}
+
+/// Some decoders speak in several lines; a row has one.
+fn one_line(message: &str) -> String {
+    message.split_whitespace().collect::<Vec<_>>().join(" ")
+}

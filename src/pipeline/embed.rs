@@ -1,0 +1,131 @@
+//! Crops of many media → their embeddings and scores, in batches that do not care whose crops they are.
+//!
+//! One owner: a batch is on the device at a time. While it runs the next one gathers, so batches are full
+//! whenever there is enough to do and nothing waits when there is not.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use image::RgbImage;
+use tokio::sync::mpsc::{Receiver, Sender};
+
+use super::compute::Compute;
+use super::crop::Crop;
+use super::detect::Detection;
+use super::list::Media;
+use crate::error::{Error, Rejection};
+use crate::limits;
+use crate::scorers::{ScoredCrop, Scorer};
+
+/// A media whose pixels are gone but for its crops.
+#[derive(Debug)]
+pub struct Cropped {
+    pub media: Media,
+    pub frames: Vec<FrameFaces>,
+    pub crops: Vec<Crop>,
+}
+
+/// What is kept of a frame.
+#[derive(Debug, Clone)]
+pub struct FrameFaces {
+    pub index: i32,
+    pub pts_s: Option<f64>,
+    pub size_px: (u32, u32),
+    pub detections: Vec<Detection>,
+}
+
+/// A media with everything that its rows are made of.
+#[derive(Debug)]
+pub struct Embedded {
+    pub media: Media,
+    pub frames: Vec<FrameFaces>,
+    pub crops: Vec<EmbeddedCrop>,
+}
+
+#[derive(Debug)]
+pub struct EmbeddedCrop {
+    pub frame: usize,
+    pub face: Option<usize>,
+    pub scored: ScoredCrop,
+}
+
+/// One object's outcome, as the writer takes it.
+pub type Outcome = Result<Embedded, (Media, Rejection)>;
+
+/// Embeds until the cropping stage closes its end.
+///
+/// # Errors
+/// A device that fails.
+pub async fn embed(
+    scorer: Option<Arc<Scorer>>,
+    compute: &Compute,
+    mut input: Receiver<Cropped>,
+    output: Sender<Outcome>,
+) -> Result<(), Error> {
+    let mut waiting: Vec<Cropped> = Vec::new();
+    while input.recv_many(&mut waiting, limits::EMBED_BATCH).await > 0 {
+        // More may have come since: take it along as long as the batch has room.
+        while crops_in(&waiting) < limits::EMBED_BATCH
+            && let Ok(more) = input.try_recv()
+        {
+            waiting.push(more);
+        }
+        for outcome in score_all(scorer.as_ref(), compute, std::mem::take(&mut waiting)).await? {
+            if output.send(outcome).await.is_err() {
+                return Ok(()); // the writer stopped, and says why itself
+            }
+        }
+    }
+    Ok(())
+}
+
+fn crops_in(waiting: &[Cropped]) -> usize {
+    waiting.iter().map(|cropped| cropped.crops.len()).sum()
+}
+
+async fn score_all(
+    scorer: Option<&Arc<Scorer>>,
+    compute: &Compute,
+    waiting: Vec<Cropped>,
+) -> Result<Vec<Outcome>, Error> {
+    let mut places = vec![];
+    let mut pixels = vec![];
+    let mut embedded: Vec<Embedded> = vec![];
+    for cropped in waiting {
+        for Crop { frame, face, pixels: square } in cropped.crops {
+            places.push((embedded.len(), frame, face));
+            pixels.push(square);
+        }
+        embedded.push(Embedded { media: cropped.media, frames: cropped.frames, crops: vec![] });
+    }
+    let mut failed: Vec<Option<Rejection>> = vec![None; embedded.len()];
+    if let Some(scorer) = scorer {
+        let mut places = places.into_iter();
+        while !pixels.is_empty() {
+            let rest = pixels.split_off(pixels.len().min(limits::EMBED_BATCH));
+            let batch: Vec<RgbImage> = std::mem::replace(&mut pixels, rest);
+            let count = batch.len();
+            let owned = Arc::clone(scorer);
+            let (scored, share_s) = match compute.run(move || owned.score(&batch)).await {
+                Ok((scored, time)) => (scored?.into_iter().map(Ok).collect::<Vec<_>>(), share(time, count)),
+                Err(panic) => ((0..count).map(|_| Err(panic.clone())).collect(), 0.0),
+            };
+            for (scored, (media, frame, face)) in scored.into_iter().zip(places.by_ref()) {
+                embedded[media].media.seconds.embed += share_s;
+                match scored {
+                    Ok(scored) => embedded[media].crops.push(EmbeddedCrop { frame, face, scored }),
+                    Err(panic) => failed[media] = Some(panic),
+                }
+            }
+        }
+    }
+    let outcomes = embedded.into_iter().zip(failed).map(|(embedded, failed)| match failed {
+        None => Ok(embedded),
+        Some(rejection) => Err((embedded.media, rejection)),
+    });
+    Ok(outcomes.collect())
+}
+
+fn share(time: Duration, count: usize) -> f64 {
+    time.as_secs_f64() / count as f64
+}

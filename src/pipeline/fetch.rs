@@ -1,0 +1,185 @@
+//! Listed object → its bytes, within the memory budget.
+//!
+//! The store's retries end where a body begins: a body that is cut is resumed by range, under the ETag that
+//! was listed. What is no image is dropped after its first bytes.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+
+use super::list::Media;
+use super::memory::{ByteBudget, Reserved};
+use super::sniff::{ImageKind, sniff};
+use crate::error::{Rejection, RejectionClass};
+use crate::limits;
+use crate::storage::{ObjectMeta, Store, StoreError};
+
+/// The compressed bytes of one image.
+#[derive(Debug)]
+pub struct Fetched {
+    pub bytes: Bytes,
+    pub image: ImageKind,
+    pub reserved: Reserved,
+}
+
+/// Fetches one object. `media` learns its kind and the seconds.
+///
+/// # Errors
+/// The row's rejection.
+pub async fn fetch(
+    store: &Arc<dyn Store>,
+    media: &mut Media,
+    budget: &ByteBudget,
+    max_object_bytes: u64,
+) -> Result<Fetched, Rejection> {
+    let size_bytes = media.object.size_bytes;
+    if size_bytes == 0 && is_certainly_empty(store.as_ref(), &media.object).await? {
+        return Err(Rejection::new(RejectionClass::Empty, "expected an image, found an object of 0 bytes"));
+    }
+    let most = max_object_bytes.min(budget.capacity_bytes());
+    // An object beyond the limit is opened all the same: what it is decides how its row reads.
+    let Some(reserved) = budget.reserve(size_bytes.min(most)).await else {
+        return Err(Rejection::new(RejectionClass::TooLarge, "the memory budget is closed"));
+    };
+    let start = Instant::now();
+    let outcome = Download { store, object: &media.object, most, bytes: BytesMut::new(), image: None }.run().await;
+    media.seconds.fetch = start.elapsed().as_secs_f64();
+    match outcome {
+        Ok((bytes, image)) => {
+            media.kind = Some("image");
+            media.container = Some(image.container);
+            Ok(Fetched { bytes, image, reserved })
+        }
+        Err(failure) => {
+            media.kind = failure.kind;
+            media.container = failure.container;
+            Err(failure.rejection)
+        }
+    }
+}
+
+/// Opens an object of size 0: it may be something else that has no size, such as a pipe or a broken link.
+async fn is_certainly_empty(store: &dyn Store, object: &ObjectMeta) -> Result<bool, Rejection> {
+    match store.get(object, 0).await {
+        Ok(_) => Ok(true),
+        Err(error) => Err(rejection_of(&error)),
+    }
+}
+
+struct Download<'a> {
+    store: &'a Arc<dyn Store>,
+    object: &'a ObjectMeta,
+    most: u64,
+    bytes: BytesMut,
+    image: Option<ImageKind>,
+}
+
+/// A rejection, and what is known of the content all the same.
+struct Failure {
+    kind: Option<&'static str>,
+    container: Option<&'static str>,
+    rejection: Rejection,
+}
+
+impl Download<'_> {
+    async fn run(mut self) -> Result<(Bytes, ImageKind), Failure> {
+        let mut pause = Duration::from_millis(limits::FETCH_PAUSE_MS);
+        let mut attempt = 1;
+        loop {
+            match self.attempt().await {
+                Ok(()) => break,
+                Err(Stop::Final(failure)) => return Err(failure),
+                Err(Stop::Again(error)) if attempt < limits::FETCH_ATTEMPTS => {
+                    tracing::debug!(key = %self.object.key, attempt, "fetching again: {error}");
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                    attempt += 1;
+                }
+                Err(Stop::Again(error)) => {
+                    let message = format!("gave up after {attempt} attempts: {error}");
+                    return Err(self.failure(Rejection::new(RejectionClass::FetchFailed, message)));
+                }
+            }
+        }
+        let image = match self.image {
+            Some(image) => image,
+            None => self.sniff()?,
+        };
+        Ok((self.bytes.freeze(), image))
+    }
+
+    /// Reads on from where the last attempt ended.
+    async fn attempt(&mut self) -> Result<(), Stop> {
+        let expected = self.object.size_bytes;
+        let silence = Duration::from_secs(limits::FETCH_SILENCE_SECS);
+        let had = self.bytes.len() as u64;
+        if had > 0 && had == expected {
+            return Ok(());
+        }
+        let mut body = self.store.get(self.object, had).await.map_err(|e| self.stop(e))?;
+        loop {
+            let piece = match tokio::time::timeout(silence, body.next()).await {
+                Ok(Some(Ok(piece))) => piece,
+                Ok(Some(Err(error))) => return Err(self.stop(error)),
+                Ok(None) => break,
+                Err(_) => return Err(Stop::Again(format!("no bytes for {} s", silence.as_secs()))),
+            };
+            if self.bytes.len() + piece.len() > expected as usize {
+                let message = format!("expected {expected} bytes as listed, found more");
+                return Err(Stop::Final(self.failure(Rejection::new(RejectionClass::Changed, message))));
+            }
+            if self.bytes.is_empty() {
+                self.bytes.reserve(expected.min(self.most) as usize);
+            }
+            let room = self.most.saturating_sub(self.bytes.len() as u64) as usize;
+            self.bytes.extend_from_slice(&piece[..piece.len().min(room)]);
+            if self.image.is_none() && self.bytes.len() >= limits::SNIFF_BYTES {
+                self.image = Some(self.sniff().map_err(Stop::Final)?);
+            }
+            if self.image.is_some() && expected > self.most {
+                let message = format!("expected at most {} bytes, found {expected}", self.most);
+                return Err(Stop::Final(self.failure(Rejection::new(RejectionClass::TooLarge, message))));
+            }
+        }
+        let found = self.bytes.len() as u64;
+        if found < expected {
+            return Err(Stop::Again(format!("expected {expected} bytes, the body ended after {found}")));
+        }
+        Ok(())
+    }
+
+    fn sniff(&self) -> Result<ImageKind, Failure> {
+        let head = &self.bytes[..self.bytes.len().min(limits::SNIFF_BYTES)];
+        sniff(head).map_err(|other| Failure { kind: other.kind, container: None, rejection: other.rejection })
+    }
+
+    fn stop(&self, error: StoreError) -> Stop {
+        match error {
+            StoreError::Transient { .. } => Stop::Again(error.to_string()),
+            error => Stop::Final(self.failure(rejection_of(&error))),
+        }
+    }
+
+    fn failure(&self, rejection: Rejection) -> Failure {
+        Failure { kind: self.image.map(|_| "image"), container: self.image.map(|image| image.container), rejection }
+    }
+}
+
+enum Stop {
+    /// Another attempt may succeed.
+    Again(String),
+    Final(Failure),
+}
+
+fn rejection_of(error: &StoreError) -> Rejection {
+    let class = match error {
+        StoreError::NotFound { .. } => RejectionClass::Vanished,
+        StoreError::Changed { .. } => RejectionClass::Changed,
+        StoreError::Denied { .. } => RejectionClass::Denied,
+        StoreError::Permanent { .. } | StoreError::AlreadyExists { .. } => RejectionClass::NotMedia,
+        StoreError::Transient { .. } => RejectionClass::FetchFailed,
+    };
+    Rejection::new(class, error)
+}

@@ -1,0 +1,79 @@
+//! SOURCE → the objects to sweep, in ascending order of their keys, each with its place in the run.
+//!
+//! Streams: what is held is what the channel holds. An object that the filter leaves out is not part of the
+//! run; one that it lets through gets its row, whatever it turns out to be.
+
+use chrono::{DateTime, Utc};
+use futures::{Stream, StreamExt};
+use globset::GlobSet;
+
+use crate::storage::{ObjectMeta, Store, StoreError};
+use crate::tables::media::Seconds;
+
+/// One object on its way through the pipeline, and what the stages learn about it.
+#[derive(Debug, Clone)]
+pub struct Media {
+    /// Its place in the listing, from 0: decides the slice, and with it the part file.
+    pub seq: u64,
+    pub object: ObjectMeta,
+    pub kind: Option<&'static str>,
+    pub container: Option<&'static str>,
+    pub codec: Option<&'static str>,
+    /// Width and height after orientation.
+    pub size_px: Option<(u32, u32)>,
+    pub seconds: Seconds,
+}
+
+impl Media {
+    #[must_use]
+    pub fn new(seq: u64, object: ObjectMeta) -> Self {
+        Self { seq, object, kind: None, container: None, codec: None, size_px: None, seconds: Seconds::default() }
+    }
+}
+
+/// Which objects of a listing belong to the run. The default lets everything through.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// At least one must match the key, if there are any.
+    pub include: Option<GlobSet>,
+    /// None may match the key.
+    pub exclude: Option<GlobSet>,
+    pub min_bytes: Option<u64>,
+    pub max_bytes: Option<u64>,
+    pub modified_after: Option<DateTime<Utc>>,
+    pub modified_before: Option<DateTime<Utc>>,
+}
+
+impl Filter {
+    /// An object without a time passes no bound on time.
+    #[must_use]
+    pub fn lets_through(&self, object: &ObjectMeta) -> bool {
+        self.include.as_ref().is_none_or(|globs| globs.is_match(&object.key))
+            && !self.exclude.as_ref().is_some_and(|globs| globs.is_match(&object.key))
+            && self.min_bytes.is_none_or(|min| object.size_bytes >= min)
+            && self.max_bytes.is_none_or(|max| object.size_bytes <= max)
+            && self.modified_after.is_none_or(|bound| object.modified.is_some_and(|time| time >= bound))
+            && self.modified_before.is_none_or(|bound| object.modified.is_some_and(|time| time < bound))
+    }
+}
+
+/// The objects under `prefix` that `filter` lets through.
+pub fn list<'a>(
+    store: &'a dyn Store,
+    prefix: &str,
+    filter: &'a Filter,
+) -> impl Stream<Item = Result<Media, StoreError>> + 'a {
+    let mut seq = 0;
+    store.list(prefix).filter_map(move |object| {
+        let listed = match object {
+            Ok(object) if !filter.lets_through(&object) => None,
+            Ok(object) => {
+                let media = Media::new(seq, object);
+                seq += 1;
+                Some(Ok(media))
+            }
+            Err(error) => Some(Err(error)),
+        };
+        std::future::ready(listed)
+    })
+}

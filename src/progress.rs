@@ -1,0 +1,180 @@
+//! What a person sees while a run works, and the figures of its closing table.
+//!
+//! A bar on a terminal, one line every 30 s elsewhere, nothing with `--quiet`. Counting is by atomics: no stage
+//! ever waits for a display.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use bytesize::ByteSize;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::limits;
+use crate::pipeline::score::MediaRows;
+use crate::tables::media::{Seconds, Status};
+
+/// Counters of one run.
+#[derive(Debug)]
+pub struct Progress {
+    start: Instant,
+    listed_objects: AtomicU64,
+    listed_bytes: AtomicU64,
+    listing_ended: AtomicBool,
+    tally: Mutex<Tally>,
+}
+
+/// What has its rows.
+#[derive(Debug, Clone, Default, serde::Serialize)]
+pub struct Tally {
+    pub objects: u64,
+    pub bytes: u64,
+    pub frames: u64,
+    pub faces: u64,
+    pub scored: u64,
+    pub no_face: u64,
+    pub rejected: u64,
+    /// Of the rejected, those that rights, the network or a bug kept from being read.
+    pub unreadable: u64,
+    pub rejected_by_class: BTreeMap<&'static str, u64>,
+    pub seconds: StageSeconds,
+}
+
+/// Summed over objects; stages run side by side, so the sum exceeds the time that passed.
+#[derive(Debug, Clone, Copy, Default, serde::Serialize)]
+pub struct StageSeconds {
+    pub fetch: f64,
+    pub decode: f64,
+    pub detect: f64,
+    pub embed: f64,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self {
+            start: Instant::now(),
+            listed_objects: AtomicU64::new(0),
+            listed_bytes: AtomicU64::new(0),
+            listing_ended: AtomicBool::new(false),
+            tally: Mutex::default(),
+        }
+    }
+}
+
+impl Progress {
+    pub fn listed(&self, bytes: u64) {
+        self.listed_objects.fetch_add(1, Relaxed);
+        self.listed_bytes.fetch_add(bytes, Relaxed);
+    }
+
+    pub fn listing_ended(&self) {
+        self.listing_ended.store(true, Relaxed);
+    }
+
+    pub fn finished(&self, rows: &MediaRows) {
+        let mut tally = self.tally.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        tally.objects += 1;
+        tally.bytes += rows.media.size_bytes as u64;
+        tally.frames += rows.frames.len() as u64;
+        tally.faces += rows.faces.len() as u64;
+        tally.scored += u64::from(rows.media.scores.is_some());
+        tally.no_face += u64::from(rows.media.status == Status::NoFace);
+        if let Some(rejection) = &rows.media.rejection {
+            tally.rejected += 1;
+            tally.unreadable += u64::from(rejection.class.is_failure_to_read());
+            *tally.rejected_by_class.entry(rejection.class.as_str()).or_default() += 1;
+        }
+        let Seconds { fetch, decode, detect, embed } = rows.media.seconds;
+        tally.seconds.fetch += fetch;
+        tally.seconds.decode += decode;
+        tally.seconds.detect += detect;
+        tally.seconds.embed += embed;
+    }
+
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        self.tally.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn line(&self) -> String {
+        let tally = self.tally();
+        let elapsed = self.start.elapsed().as_secs_f64().max(1e-3);
+        let listed = self.listed_objects.load(Relaxed);
+        let more = if self.listing_ended.load(Relaxed) { "" } else { "+" };
+        let mut line = format!(
+            "{} of {listed}{more} objects, {} of {}{more}, {:.1} frames/s, {} faces, {} rejected",
+            tally.objects,
+            ByteSize(tally.bytes).display().iec(),
+            ByteSize(self.listed_bytes.load(Relaxed)).display().iec(),
+            tally.frames as f64 / elapsed,
+            tally.faces,
+            tally.rejected
+        );
+        if let Some(left) = self.time_left(&tally) {
+            let _ = write!(line, ", {} left", humantime::format_duration(left));
+        }
+        line
+    }
+
+    /// By bytes, once the listing is whole and there is something to judge by.
+    fn time_left(&self, tally: &Tally) -> Option<Duration> {
+        if !self.listing_ended.load(Relaxed) || tally.bytes == 0 {
+            return None;
+        }
+        let bytes_left = self.listed_bytes.load(Relaxed).saturating_sub(tally.bytes);
+        let seconds = self.start.elapsed().as_secs_f64() * bytes_left as f64 / tally.bytes as f64;
+        Some(Duration::from_secs(seconds.ceil() as u64))
+    }
+
+    /// Shows the progress until it is dropped by the caller: never returns by itself.
+    pub async fn show(&self, display: &Display) {
+        match display {
+            Display::None => std::future::pending().await,
+            Display::Bar(bar) => loop {
+                tokio::time::sleep(Duration::from_millis(150)).await; // smooth to the eye, nothing to the CPU
+                let tally = self.tally();
+                bar.set_length(self.listed_objects.load(Relaxed));
+                bar.set_position(tally.objects);
+                bar.set_message(self.line());
+            },
+            Display::Lines => loop {
+                tokio::time::sleep(Duration::from_secs(limits::PROGRESS_LINE_SECS)).await;
+                tracing::info!("{}", self.line());
+            },
+        }
+    }
+}
+
+/// Where progress goes.
+#[derive(Debug, Clone)]
+pub enum Display {
+    None,
+    Bar(ProgressBar),
+    Lines,
+}
+
+impl Display {
+    /// A bar for a terminal that is not told to be quiet.
+    #[must_use]
+    pub fn bar() -> Self {
+        let bar = ProgressBar::new(0);
+        // The template is a constant and checked by a test.
+        if let Ok(style) = ProgressStyle::with_template("{bar:24} {elapsed_precise} {wide_msg}") {
+            bar.set_style(style.progress_chars("━╸ "));
+        }
+        Self::Bar(bar)
+    }
+
+    pub fn clear(&self) {
+        if let Self::Bar(bar) = self {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! One run from its settings to its closing table: open everything, sweep, say that it is done.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use bytesize::ByteSize;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::Error;
+use crate::networks::mtcnn::{Mtcnn, MtcnnSettings, WEIGHTS};
+use crate::networks::preprocess::PREPROCESS_VERSION;
+use crate::networks::weights::hexadecimal;
+use crate::pipeline::Pipeline;
+use crate::pipeline::compute::Compute;
+use crate::pipeline::decode::DecodeLimits;
+use crate::pipeline::memory::MemoryBudget;
+use crate::pipeline::score::{RunFacts, ScorerFacts};
+use crate::pipeline::write::Destination;
+use crate::progress::{Display, Progress, Tally};
+use crate::scorers::Scorer;
+use crate::settings::{Explained, Settings};
+use crate::storage::open::{open_destination, open_source};
+use crate::storage::{Store, StoreError};
+use crate::tables::SCHEMA_VERSION;
+use crate::tables::part::CommittedPart;
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Summary {
+    pub run_id: String,
+    pub tally: Tally,
+    pub elapsed: Duration,
+    pub parts: Vec<CommittedPart>,
+    warning: Option<&'static str>,
+}
+
+/// `_runs/<run_id>/SUCCESS.json`: written last, when every row stands.
+#[derive(Debug, Serialize)]
+struct Success<'a> {
+    run_id: &'a str,
+    schema_version: u32,
+    code_version: &'static str,
+    fingerprint: &'a str,
+    device: &'a str,
+    settings: &'a [Explained],
+    tally: &'a Tally,
+    parts: &'a [CommittedPart],
+}
+
+/// Runs to the end, or until `shutdown`.
+///
+/// # Errors
+/// What stops a job; see [`Error`].
+pub async fn run(settings: &Settings, display: &Display, shutdown: CancellationToken) -> Result<Summary, Error> {
+    let (device, device_name) = settings.device.open()?;
+    let scorer = settings.scorer.open(&device)?.map(Arc::new);
+    let detector = Mtcnn::new(&device).map_err(|e| Error::Input(format!("detector mtcnn: {e}")))?;
+    let detector_settings = MtcnnSettings { min_face_px: settings.min_face_px, ..MtcnnSettings::default() };
+    let fingerprint = fingerprint(&detector_settings, scorer.as_deref());
+    let warning = scorer.as_ref().and_then(|scorer| scorer.warning);
+    if let Some(warning) = warning {
+        tracing::warn!("{warning}");
+    }
+
+    let (source, prefix) = open_source(&settings.source, &settings.s3, Some(&settings.out)).await?;
+    let store = open_destination(&settings.out, &settings.s3).await?;
+    refuse_finished_run(store.as_ref(), &settings.run_id).await?;
+    tracing::info!(
+        run_id = settings.run_id,
+        source = %settings.source,
+        out = %settings.out,
+        scorer = %settings.scorer,
+        device = device_name,
+        threads = settings.threads,
+        fingerprint,
+        "starting"
+    );
+
+    let memory = MemoryBudget::new(settings.memory_bytes);
+    let progress = Arc::new(Progress::default());
+    let pipeline = Pipeline {
+        facts: RunFacts {
+            bucket: source.bucket().to_owned(),
+            fingerprint: fingerprint.clone(),
+            scorer: scorer.as_ref().map(|scorer| ScorerFacts {
+                id: scorer.id.clone(),
+                tower_id: scorer.tower_id.clone(),
+                crop: scorer.input.crop,
+            }),
+            keep_embeddings: settings.keep_embeddings,
+        },
+        source,
+        prefix,
+        filter: settings.filter.clone(),
+        destination: Destination {
+            store: Arc::clone(&store),
+            run_id: settings.run_id.clone(),
+            dt: settings.dt.to_string(),
+        },
+        detector: Arc::new(detector),
+        detector_settings,
+        scorer,
+        compute: Compute::new(settings.threads)?,
+        threads: settings.threads,
+        decode_limits: DecodeLimits {
+            max_pixels: settings.max_pixels,
+            max_decode_bytes: memory.pixels.capacity_bytes(),
+        },
+        memory,
+        max_object_bytes: settings.max_object_bytes,
+        progress: Arc::clone(&progress),
+        shutdown,
+    };
+    let result = tokio::select! {
+        result = pipeline.run() => result,
+        () = progress.show(display) => Err(Error::TryAgain("the display ended".to_owned())),
+    };
+    display.clear();
+    let parts = result?;
+    let tally = progress.tally();
+    let success = Success {
+        run_id: &settings.run_id,
+        schema_version: SCHEMA_VERSION,
+        code_version: env!("CARGO_PKG_VERSION"),
+        fingerprint: &fingerprint,
+        device: &device_name,
+        settings: &settings.explained,
+        tally: &tally,
+        parts: &parts,
+    };
+    let body = serde_json::to_vec_pretty(&success).map_err(|e| Error::Input(format!("SUCCESS.json: {e}")))?;
+    store.put_new(&success_key(&settings.run_id), Bytes::from(body)).await?;
+    if tally.objects == 0 {
+        tracing::warn!("{}: no object was found that the filters let through; the tables are empty", settings.source);
+    }
+    let summary = Summary { run_id: settings.run_id.clone(), tally, elapsed: progress.elapsed(), parts, warning };
+    Ok(summary)
+}
+
+impl Summary {
+    /// # Errors
+    /// More objects than allowed could not be read; broken files do not count.
+    pub fn check(&self, max_failed_share: f64) -> Result<(), Error> {
+        let Tally { objects, unreadable, .. } = self.tally;
+        let share = unreadable as f64 / objects.max(1) as f64;
+        if share <= max_failed_share {
+            return Ok(());
+        }
+        Err(Error::TooManyFailed(format!(
+            "{unreadable} of {objects} objects could not be read, more than --max-failed {max_failed_share} allows; \
+             the rows say why (status = 'rejected', error_class)"
+        )))
+    }
+
+    /// The closing table.
+    #[must_use]
+    pub fn table(&self, out: &str) -> String {
+        let Tally { objects, bytes, frames, faces, scored, no_face, rejected, seconds, rejected_by_class, .. } =
+            &self.tally;
+        let elapsed = self.elapsed.as_secs_f64();
+        let written: usize = self.parts.iter().map(|part| part.bytes).sum();
+        let mut text = String::new();
+        let mut line = |name: &str, value: String| {
+            let _ = writeln!(text, "  {name:<10} {value}"); // writing to a String cannot fail
+        };
+        let rate = |count: u64| count as f64 / elapsed.max(1e-3);
+        line("objects", format!("{objects} ({}, {:.1}/s)", ByteSize(*bytes).display().iec(), rate(*objects)));
+        line("frames", format!("{frames} ({:.1}/s)", rate(*frames)));
+        line("faces", format!("{faces} ({no_face} media without)"));
+        line("scored", format!("{scored} media"));
+        let classes: Vec<String> = rejected_by_class.iter().map(|(class, n)| format!("{n} {class}")).collect();
+        let classes = if classes.is_empty() { String::new() } else { format!(": {}", classes.join(", ")) };
+        line("rejected", format!("{rejected}{classes}"));
+        line("time", format!("{elapsed:.1} s"));
+        line(
+            "stages",
+            format!(
+                "fetch {:.1} s, decode {:.1} s, detect {:.1} s, embed {:.1} s (summed over objects)",
+                seconds.fetch, seconds.decode, seconds.detect, seconds.embed
+            ),
+        );
+        line("written", format!("{} parts, {} to {out}", self.parts.len(), ByteSize(written as u64).display().iec()));
+        let warning = self.warning.map(|warning| format!("  note       {warning}\n")).unwrap_or_default();
+        format!("run {}\n{text}{warning}", self.run_id)
+    }
+}
+
+/// sha256 over everything that changes a result, in hexadecimal.
+fn fingerprint(detector: &MtcnnSettings, scorer: Option<&Scorer>) -> String {
+    let mut hasher = Sha256::new();
+    for (name, bytes) in WEIGHTS {
+        hasher.update(name.as_bytes());
+        hasher.update(Sha256::digest(bytes));
+    }
+    let MtcnnSettings { min_face_px, thresholds, pyramid_factor } = detector;
+    let scorer = scorer.map_or("none", |scorer| &scorer.digest);
+    hasher.update(format!(
+        "mtcnn min_face_px={min_face_px} thresholds={thresholds:?} factor={pyramid_factor}\n\
+         preprocess={PREPROCESS_VERSION}\nscorer={scorer}"
+    ));
+    hexadecimal(&hasher.finalize())
+}
+
+/// A run that is done is never written again: another name, or another destination.
+async fn refuse_finished_run(store: &dyn Store, run_id: &str) -> Result<(), Error> {
+    use futures::TryStreamExt;
+    let key = success_key(run_id);
+    let found = store.list(&key).try_next().await;
+    match found {
+        Ok(None) | Err(StoreError::NotFound { .. }) => Ok(()),
+        Ok(Some(_)) => {
+            Err(Error::Usage(format!("run {run_id:?} is finished at this destination: choose another --run-id")))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn success_key(run_id: &str) -> String {
+    format!("_runs/{run_id}/SUCCESS.json")
+}

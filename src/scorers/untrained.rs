@@ -1,0 +1,128 @@
+//! `untrained-demo`: a small tower with seeded random weights.
+//!
+//! It needs no download and shows the whole way from a picture to a row. Its scores mean nothing, it says so
+//! wherever it appears, and nothing picks it unless it is named.
+
+use std::collections::BTreeMap;
+
+use candle_core::{Device, Tensor};
+
+use super::folder::tower_id;
+use super::{CropKind, EmbeddingRecipe, Head, InputRecipe, Scorer, Tap};
+use crate::error::Error;
+use crate::networks::NetworkError;
+use crate::networks::clip::{Activation, ClipVision, ClipVisionConfig};
+use crate::networks::preprocess::Resize;
+use crate::networks::weights::Weights;
+
+/// Changes the numbers, and therefore the version below.
+const SEED: u64 = 0x6465_6570_7377_6565; // "deepswee"
+const VERSION: &str = "1";
+
+/// A hundredth of B/32: start-up and scoring take no time that anyone would notice.
+const CONFIG: ClipVisionConfig = ClipVisionConfig {
+    hidden: 192,
+    intermediate: 768,
+    layers: 2,
+    heads: 3,
+    image_px: 224,
+    patch_px: 32,
+    projection: 64,
+    activation: Activation::QuickGelu,
+    layer_norm_epsilon: 1e-5,
+};
+
+pub(super) fn scorer(device: &Device) -> Result<Scorer, Error> {
+    let failed = |e: NetworkError| Error::Input(format!("scorer \"untrained-demo\": {e}"));
+    let tensors = tensors().map_err(|e| failed(e.into()))?;
+    let weights = Weights::from_tensors("untrained-demo", tensors, device);
+    let tower = ClipVision::new(CONFIG, &weights).map_err(failed)?;
+    let digest = format!("untrained-demo {VERSION} {SEED:016x}");
+    Ok(Scorer {
+        id: format!("untrained-demo@{VERSION}"),
+        tower_id: tower_id(&CONFIG, "untrained-demo"),
+        licence: "none needed: random numbers".to_owned(),
+        source: "drawn at start-up from a fixed seed".to_owned(),
+        input: InputRecipe {
+            crop: CropKind::Box,
+            margin: 0.3,
+            resize: Resize::ShortSide,
+            size_px: 224,
+            mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
+            deviation: [0.268_629_54, 0.261_302_58, 0.275_777_11],
+        },
+        embedding: EmbeddingRecipe { tap: Tap::Pooled, l2: true },
+        digest,
+        warning: Some("scores of untrained-demo come from random weights and mean nothing"),
+        tower,
+        head: Head::Sigmoid { weight: uniform("head.weight", CONFIG.hidden, 3.0), bias: 0.0 },
+        device: device.clone(),
+    })
+}
+
+fn tensors() -> candle_core::Result<BTreeMap<String, Tensor>> {
+    let ClipVisionConfig { hidden, intermediate, layers, patch_px, projection, .. } = CONFIG;
+    let mut tensors = BTreeMap::new();
+    let mut add = |name: &str, shape: &[usize], kind: Kind| -> candle_core::Result<()> {
+        let count: usize = shape.iter().product();
+        let values = match kind {
+            Kind::Ones => vec![1.0; count],
+            Kind::Zeros => vec![0.0; count],
+            // Variance 1 / inputs keeps activations at their size from layer to layer.
+            Kind::Random => uniform(name, count, (3.0 / (count / shape[0]) as f32).sqrt()),
+        };
+        tensors.insert(name.to_owned(), Tensor::from_vec(values, shape, &Device::Cpu)?);
+        Ok(())
+    };
+    add("vision_model.embeddings.patch_embedding.weight", &[hidden, 3, patch_px, patch_px], Kind::Random)?;
+    add("vision_model.embeddings.class_embedding", &[hidden], Kind::Random)?;
+    add("vision_model.embeddings.position_embedding.weight", &[CONFIG.tokens(), hidden], Kind::Random)?;
+    add("visual_projection.weight", &[projection, hidden], Kind::Random)?;
+    let mut norms = vec!["vision_model.pre_layrnorm".to_owned(), "vision_model.post_layernorm".to_owned()];
+    for i in 0..layers {
+        let layer = format!("vision_model.encoder.layers.{i}");
+        norms.extend(["layer_norm1", "layer_norm2"].map(|norm| format!("{layer}.{norm}")));
+        let linears = [
+            ("self_attn.q_proj", hidden, hidden),
+            ("self_attn.k_proj", hidden, hidden),
+            ("self_attn.v_proj", hidden, hidden),
+            ("self_attn.out_proj", hidden, hidden),
+            ("mlp.fc1", hidden, intermediate),
+            ("mlp.fc2", intermediate, hidden),
+        ];
+        for (name, inputs, outputs) in linears {
+            add(&format!("{layer}.{name}.weight"), &[outputs, inputs], Kind::Random)?;
+            add(&format!("{layer}.{name}.bias"), &[outputs], Kind::Zeros)?;
+        }
+    }
+    for norm in norms {
+        add(&format!("{norm}.weight"), &[hidden], Kind::Ones)?;
+        add(&format!("{norm}.bias"), &[hidden], Kind::Zeros)?;
+    }
+    Ok(tensors)
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Ones,
+    Zeros,
+    Random,
+}
+
+/// `count` numbers in [−`bound`, `bound`), fixed by the seed and the name (SplitMix64, Steele et al. 2014).
+fn uniform(name: &str, count: usize, bound: f32) -> Vec<f32> {
+    let mut state = name.bytes().fold(SEED, |state, byte| mix(state ^ u64::from(byte)));
+    (0..count)
+        .map(|_| {
+            state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            let unit = (mix(state) >> 40) as f32 / (1_u32 << 24) as f32; // 24 bits: exact in f32
+            bound * (2.0 * unit - 1.0)
+        })
+        .collect()
+}
+
+fn mix(z: u64) -> u64 {
+    let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}

@@ -1,0 +1,293 @@
+//! default < job file < flag, resolved once, printed by `--explain`, stored with the run.
+
+use std::fmt::Display;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use clap::ValueEnum;
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+
+use crate::cli::{DetectorChoice, Flags, JobFlags, LogFormat, RunArgs};
+use crate::device::DeviceChoice;
+use crate::error::Error;
+use crate::job;
+use crate::limits;
+use crate::pipeline::list::Filter;
+use crate::scorers::ScorerChoice;
+use crate::storage::Location;
+use crate::storage::s3::S3Options;
+
+/// A run's settings, each of them in range.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub source: Location,
+    pub out: Location,
+    pub scorer: ScorerChoice,
+    pub min_face_px: f32,
+    pub keep_embeddings: bool,
+    pub filter: Filter,
+    pub device: DeviceChoice,
+    pub threads: usize,
+    pub memory_bytes: u64,
+    pub max_object_bytes: u64,
+    pub max_pixels: u64,
+    pub max_failed_share: f64,
+    pub run_id: String,
+    pub dt: NaiveDate,
+    pub log: LogFormat,
+    pub quiet: bool,
+    pub s3: S3Options,
+    pub explained: Vec<Explained>,
+}
+
+/// One line of `--explain`.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Explained {
+    pub name: &'static str,
+    pub value: String,
+    pub origin: Origin,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    Flag,
+    JobFile,
+    Default,
+}
+
+impl Origin {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Flag => "flag",
+            Self::JobFile => "job file",
+            Self::Default => "default",
+        }
+    }
+}
+
+/// What a default depends on beside the code.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    pub now: DateTime<Utc>,
+    /// Cores that this process may use.
+    pub cores: usize,
+    /// Four random digits that keep two runs of one second apart.
+    pub random: u16,
+}
+
+impl Settings {
+    /// # Errors
+    /// A job file that is wrong, a setting that is missing or out of range.
+    pub fn resolve(args: &RunArgs, surroundings: &Surroundings) -> Result<Self, Error> {
+        let job = args.job_file().map(|path| job::read(&path)).transpose()?;
+        let has_job = job.is_some();
+        let job = job.unwrap_or(JobFlags { source: None, flags: Flags::default() });
+        let mut resolver = Resolver { explained: vec![] };
+        let source = if has_job { None } else { args.source.clone() };
+        resolver.settings(source, args.flags.clone(), job, surroundings).map_err(Error::Usage)
+    }
+
+    /// The lines of `--explain`: name, value, origin.
+    #[must_use]
+    pub fn explain(&self) -> String {
+        let wide = |f: fn(&Explained) -> usize| self.explained.iter().map(f).max().unwrap_or(0);
+        let (name, value) = (wide(|e| e.name.len()), wide(|e| e.value.chars().count()));
+        self.explained
+            .iter()
+            .map(|e| format!("{:name$}  {:value$}  {}\n", e.name, e.value, e.origin.as_str()))
+            .collect()
+    }
+}
+
+struct Resolver {
+    explained: Vec<Explained>,
+}
+
+impl Resolver {
+    fn settings(
+        &mut self,
+        source: Option<String>,
+        flags: Flags,
+        job: JobFlags,
+        surroundings: &Surroundings,
+    ) -> Result<Settings, String> {
+        let file = job.flags;
+        let source = self.required("source", source, job.source, "SOURCE: a folder, a file or s3://BUCKET/PREFIX")?;
+        let out = self.required("out", flags.out, file.out, "--out DEST: a folder or s3://BUCKET/PREFIX")?;
+        let scorer = self.scorer(flags.scorer, file.scorer)?;
+        let detector =
+            |choice: DetectorChoice| choice.to_possible_value().map_or(String::new(), |v| v.get_name().to_owned());
+        self.pick("detector", flags.detector.map(detector), file.detector.map(detector), "mtcnn".to_owned());
+        let min_face_px = self.pick("min_face_px", flags.min_face_px, file.min_face_px, 40.0);
+        // Below 12 the first level would enlarge the picture; P-Net cannot see a face smaller than its cell.
+        in_range("min_face_px", min_face_px, 12.0, 10_000.0)?;
+        let no_embeddings = self.switch("no_embeddings", flags.no_embeddings, file.no_embeddings);
+
+        let suffix = self.list("suffix", flags.suffix, file.suffix);
+        let include = self.list("include", flags.include, file.include);
+        let exclude = self.list("exclude", flags.exclude, file.exclude);
+        let min_size = self.optional("min_size", flags.min_size, file.min_size);
+        let max_size = self.optional("max_size", flags.max_size, file.max_size);
+        let modified_after = self.optional("modified_after", flags.modified_after, file.modified_after);
+        let modified_before = self.optional("modified_before", flags.modified_before, file.modified_before);
+        let filter = Filter {
+            include: globs(&include, &suffix)?,
+            exclude: globs(&exclude, &[])?,
+            min_bytes: min_size.map(|size| size.as_u64()),
+            max_bytes: max_size.map(|size| size.as_u64()),
+            modified_after,
+            modified_before,
+        };
+
+        let device = self.pick("device", flags.device, file.device, DeviceChoice::Auto);
+        let threads = self.pick("threads", flags.threads, file.threads, surroundings.cores);
+        in_range("threads", threads, 1, 1024)?;
+        let bytes = |bytes: u64| bytesize::ByteSize(bytes);
+        let memory = self.pick("memory", flags.memory, file.memory, bytes(limits::MEMORY_BYTES)).as_u64();
+        if memory < limits::MIN_MEMORY_BYTES {
+            return Err(format!(
+                "memory: expected at least {}, found {}",
+                bytes(limits::MIN_MEMORY_BYTES),
+                bytes(memory)
+            ));
+        }
+        let max_object_bytes = self
+            .pick("max_object_size", flags.max_object_size, file.max_object_size, bytes(limits::MAX_OBJECT_BYTES))
+            .as_u64();
+        let max_pixels = self.pick("max_pixels", flags.max_pixels, file.max_pixels, limits::MAX_PIXELS);
+        let max_failed_share = self.pick("max_failed", flags.max_failed, file.max_failed, limits::MAX_FAILED_SHARE);
+        in_range("max_failed", max_failed_share, 0.0, 1.0)?;
+
+        let default_id = format!("{}-{:04x}", surroundings.now.format("%Y%m%dT%H%M%SZ"), surroundings.random);
+        let run_id = self.pick("run_id", flags.run_id, file.run_id, default_id);
+        check_run_id(&run_id)?;
+        let dt = self.pick("dt", flags.dt, file.dt, surroundings.now.date_naive());
+        let log = flags.log.or(file.log).unwrap_or(LogFormat::Text);
+        let quiet = self.switch("quiet", flags.quiet, file.quiet);
+        let s3 = S3Options {
+            endpoint_url: self.optional("endpoint_url", flags.endpoint_url, file.endpoint_url),
+            region: self.optional("region", flags.region, file.region),
+            path_style: self.optional("path_style", flags.path_style, file.path_style),
+            anonymous: self.switch("anonymous", flags.anonymous, file.anonymous),
+            conditional_writes: !self.switch(
+                "unconditional_writes",
+                flags.unconditional_writes,
+                file.unconditional_writes,
+            ),
+            ..S3Options::default()
+        };
+        Ok(Settings {
+            source: source.parse()?,
+            out: out.parse()?,
+            keep_embeddings: !no_embeddings && scorer != ScorerChoice::None,
+            scorer,
+            min_face_px,
+            filter,
+            device,
+            threads,
+            memory_bytes: memory,
+            max_object_bytes,
+            max_pixels,
+            max_failed_share,
+            run_id,
+            dt,
+            log,
+            quiet,
+            s3,
+            explained: std::mem::take(&mut self.explained),
+        })
+    }
+
+    fn scorer(&mut self, flag: Option<ScorerChoice>, file: Option<ScorerChoice>) -> Result<ScorerChoice, String> {
+        let origin = if flag.is_some() { Origin::Flag } else { Origin::JobFile };
+        let scorer = flag.or(file).ok_or(
+            "no scorer was named and none is built in: --scorer FOLDER (a scorer.toml with its weights), \
+             --scorer none (detections only, scores null) or --scorer untrained-demo (random weights)",
+        )?;
+        self.explain("scorer", &scorer, origin);
+        Ok(scorer)
+    }
+
+    fn required(
+        &mut self,
+        name: &'static str,
+        flag: Option<String>,
+        file: Option<String>,
+        what: &str,
+    ) -> Result<String, String> {
+        let origin = if flag.is_some() { Origin::Flag } else { Origin::JobFile };
+        let value = flag.or(file).ok_or_else(|| format!("{name} is missing: expected {what}"))?;
+        self.explain(name, &value, origin);
+        Ok(value)
+    }
+
+    fn pick<T: Display>(&mut self, name: &'static str, flag: Option<T>, file: Option<T>, default: T) -> T {
+        let (value, origin) = match (flag, file) {
+            (Some(value), _) => (value, Origin::Flag),
+            (None, Some(value)) => (value, Origin::JobFile),
+            (None, None) => (default, Origin::Default),
+        };
+        self.explain(name, &value, origin);
+        value
+    }
+
+    fn optional<T: Display>(&mut self, name: &'static str, flag: Option<T>, file: Option<T>) -> Option<T> {
+        let origin = match (&flag, &file) {
+            (Some(_), _) => Origin::Flag,
+            (None, Some(_)) => Origin::JobFile,
+            (None, None) => Origin::Default,
+        };
+        let value = flag.or(file);
+        match &value {
+            Some(value) => self.explain(name, value, origin),
+            None => self.explain(name, &"-", origin),
+        }
+        value
+    }
+
+    fn list(&mut self, name: &'static str, flag: Vec<String>, file: Vec<String>) -> Vec<String> {
+        let given = |list: Vec<String>| (!list.is_empty()).then(|| list.join(" "));
+        let value = if flag.is_empty() { file.clone() } else { flag.clone() };
+        self.optional(name, given(flag), given(file));
+        value
+    }
+
+    fn switch(&mut self, name: &'static str, flag: bool, file: bool) -> bool {
+        self.pick(name, flag.then_some(true), file.then_some(true), false)
+    }
+
+    fn explain(&mut self, name: &'static str, value: &dyn Display, origin: Origin) {
+        self.explained.push(Explained { name, value: value.to_string(), origin });
+    }
+}
+
+fn in_range<T: PartialOrd + Display>(name: &str, value: T, min: T, max: T) -> Result<(), String> {
+    if value >= min && value <= max { Ok(()) } else { Err(format!("{name}: expected {min} to {max}, found {value}")) }
+}
+
+/// A run's name is a part of keys, of paths and of Hive partitions.
+fn check_run_id(run_id: &str) -> Result<(), String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
+    if run_id.is_empty() || run_id.len() > 128 || !run_id.chars().all(allowed) || run_id.starts_with('.') {
+        return Err(format!(
+            "run_id: expected up to 128 letters, digits, '-', '_', ':' or '.', not starting with '.', found {run_id:?}"
+        ));
+    }
+    Ok(())
+}
+
+/// None where there is nothing to match.
+fn globs(patterns: &[String], suffixes: &[String]) -> Result<Option<GlobSet>, String> {
+    let mut set = GlobSetBuilder::new();
+    let mut add = |pattern: &str, any_case: bool| {
+        let glob = GlobBuilder::new(pattern).case_insensitive(any_case).build();
+        glob.map(|glob| set.add(glob)).map(|_| ()).map_err(|e| format!("glob {pattern:?}: {e}"))
+    };
+    patterns.iter().try_for_each(|pattern| add(pattern, false))?;
+    suffixes.iter().try_for_each(|suffix| add(&format!("*{}", globset::escape(suffix)), true))?;
+    if patterns.is_empty() && suffixes.is_empty() {
+        return Ok(None);
+    }
+    set.build().map(Some).map_err(|e| e.to_string())
+}

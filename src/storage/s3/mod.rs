@@ -1,0 +1,156 @@
+//! A bucket of Amazon S3, or of anything that speaks its protocol.
+//!
+//! Comes in: a bucket and how to reach it. Goes out: the contract of [`Store`], one file per operation.
+//! It never deletes, never overwrites, and never asks for more than list, get, head and put.
+
+mod connect;
+mod errors;
+mod get;
+mod list;
+mod page;
+mod put_new;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_s3::Client;
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+
+use super::{Body, ObjectMeta, Store, StoreError};
+use errors::Place;
+
+/// One try and four more, over about 15 s: longer outages are the scheduler's to wait out.
+const MAX_ATTEMPTS: u32 = 5;
+
+/// A body that brings no byte for so long is asked for again; a slow disk behind a gateway needs less.
+const STALLED_AFTER: Duration = Duration::from_secs(20);
+
+/// How to reach S3, where the standard AWS configuration does not say it or says it wrong.
+#[derive(Debug, Clone)]
+pub struct S3Options {
+    /// Default: `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`, the profile; else Amazon S3.
+    pub endpoint_url: Option<String>,
+    /// Default: `AWS_REGION`, the profile; else `us-east-1` at a custom endpoint, and where the bucket is at Amazon.
+    pub region: Option<String>,
+    /// The bucket in the path rather than in the host name. Default: yes at a custom endpoint.
+    pub path_style: Option<bool>,
+    /// Sends unsigned requests: for public buckets.
+    pub anonymous: bool,
+    /// Default: the standard chain (environment, profile, web identity, container, instance).
+    pub credentials: Option<KeyPair>,
+    /// `false` where the server lacks `If-None-Match`: a HEAD and a plain PUT, between which another
+    /// writer may slip in.
+    pub conditional_writes: bool,
+    /// Of each request, the first included.
+    pub max_attempts: u32,
+    /// How long a body may bring no byte.
+    pub stalled_after: Duration,
+}
+
+impl Default for S3Options {
+    fn default() -> Self {
+        Self {
+            endpoint_url: None,
+            region: None,
+            path_style: None,
+            anonymous: false,
+            credentials: None,
+            conditional_writes: true,
+            max_attempts: MAX_ATTEMPTS,
+            stalled_after: STALLED_AFTER,
+        }
+    }
+}
+
+/// An access key; its secret shows in no log.
+#[derive(Clone)]
+pub struct KeyPair {
+    pub access_key_id: String,
+    pub secret_access_key: String,
+}
+
+impl fmt::Debug for KeyPair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyPair").field("access_key_id", &self.access_key_id).finish_non_exhaustive()
+    }
+}
+
+/// One bucket. Clones share the connection pool.
+#[derive(Debug, Clone)]
+pub struct S3Store {
+    link: Arc<Link>,
+}
+
+/// What every operation needs: the client, and the bucket's name for requests and messages.
+#[derive(Debug)]
+struct Link {
+    client: Client,
+    place: Place,
+    conditional_writes: bool,
+    /// Keys that start so are left out of listings, where DEST lies inside SOURCE.
+    exclude: Option<String>,
+}
+
+impl S3Store {
+    /// Finds credentials, endpoint and region. Sends no request, unless the region must be found.
+    ///
+    /// # Errors
+    /// `Denied` where no credentials are found, `Permanent` where endpoint or region make no sense.
+    pub async fn connect(bucket: &str, options: &S3Options) -> Result<Self, StoreError> {
+        let (client, place) = connect::connect(bucket, options).await?;
+        let conditional_writes = options.conditional_writes;
+        Ok(Self { link: Arc::new(Link { client, place, conditional_writes, exclude: None }) })
+    }
+
+    /// The same bucket, with keys that start with `exclude` left out of listings.
+    #[must_use]
+    pub fn excluding(self, exclude: String) -> Self {
+        let Link { client, place, conditional_writes, .. } = &*self.link;
+        let link = Link {
+            client: client.clone(),
+            place: place.clone(),
+            conditional_writes: *conditional_writes,
+            exclude: Some(exclude),
+        };
+        Self { link: Arc::new(link) }
+    }
+
+    /// Asks for one key under `prefix`, to learn of a missing bucket or missing rights before any work.
+    ///
+    /// # Errors
+    /// Those of a listing.
+    pub async fn check(&self, prefix: &str) -> Result<(), StoreError> {
+        page::check(&self.link, prefix).await
+    }
+}
+
+impl Store for S3Store {
+    fn bucket(&self) -> &str {
+        &self.link.place.bucket
+    }
+
+    fn list(&self, prefix: &str) -> BoxStream<'static, Result<ObjectMeta, StoreError>> {
+        list::list(Arc::clone(&self.link), prefix.to_owned())
+    }
+
+    fn get(&self, object: &ObjectMeta, offset_bytes: u64) -> BoxFuture<'static, Result<Body, StoreError>> {
+        get::get(Arc::clone(&self.link), object.clone(), offset_bytes).boxed()
+    }
+
+    fn put_new(&self, key: &str, body: Bytes) -> BoxFuture<'static, Result<Option<String>, StoreError>> {
+        put_new::put_new(Arc::clone(&self.link), key.to_owned(), body).boxed()
+    }
+}
+
+/// An ETag as the rest of the program knows it: without quotes, unless it is a weak one.
+fn unquoted(etag: &str) -> String {
+    etag.strip_prefix('"').and_then(|etag| etag.strip_suffix('"')).unwrap_or(etag).to_owned()
+}
+
+fn quoted(etag: &str) -> String {
+    if etag.starts_with("W/") { etag.to_owned() } else { format!("\"{etag}\"") }
+}

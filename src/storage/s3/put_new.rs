@@ -1,0 +1,138 @@
+//! PutObject with `If-None-Match: *`: one writer wins, and knows it.
+//!
+//! Comes in: a key and all bytes. Goes out: an ETag, or `AlreadyExists` where another writer was first.
+//! It never overwrites, and never deletes after an unknown outcome: that is how others lost data.
+//!
+//! A conditional write that is retried is not idempotent: applied, answer lost, sent again (by us or by
+//! the SDK), it meets its own object and reads 412. So every write carries a random attempt id in the
+//! object's metadata, and whoever is told that the key is taken looks whose it is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_s3::config::Config;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::primitives::ByteStream;
+use bytes::Bytes;
+
+use super::connect::{CONNECT_TIMEOUT, PUT_TIMEOUT};
+use super::errors::Failure;
+use super::{Link, unquoted};
+use crate::storage::{StoreError, key};
+
+/// The key of the object's user metadata that says which write made it.
+const ATTEMPT_KEY: &str = "deepsweep-attempt";
+
+/// How often an unknown outcome or a conflict is met with another try, on top of the SDK's own: a
+/// conflict lasts as long as the other write, which is seconds.
+const MAX_TRIES: u32 = 5;
+
+/// Doubles with each try.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+
+pub(super) async fn put_new(link: Arc<Link>, key: String, body: Bytes) -> Result<Option<String>, StoreError> {
+    key::check_new(&key)?;
+    let attempt = attempt_id(&key)?;
+    let write = Write { link: &link, key: &key, attempt: &attempt };
+    if !link.conditional_writes && matches!(write.look().await?, Standing::Ours(_) | Standing::Another) {
+        return Err(write.already_exists());
+    }
+    let mut pause = FIRST_PAUSE;
+    for tries_left in (0..MAX_TRIES).rev() {
+        let failure = match write.send(&body).await {
+            Ok(etag) => return Ok(etag),
+            Err(failure) => failure,
+        };
+        if link.conditional_writes && failure.lacks_conditional_writes() {
+            let cause = failure.into_store_error(&link.place, Some(&key));
+            let detail = format!(
+                "the server at {} lacks conditional writes (If-None-Match on PutObject); where one writer at a \
+                 time is certain, set S3Options.conditional_writes = false: {cause}",
+                link.place.endpoint
+            );
+            return Err(StoreError::Permanent { what: link.place.object(&key), detail });
+        }
+        let taken_or_conflict = matches!(failure.status, Some(409 | 412));
+        if !taken_or_conflict && !failure.leaves_outcome_unknown() {
+            return Err(failure.into_store_error(&link.place, Some(&key)));
+        }
+        match write.look().await? {
+            Standing::Ours(etag) => return Ok(etag),
+            Standing::Another => return Err(write.already_exists()),
+            Standing::Nothing if tries_left == 0 => {
+                let cause = failure.into_store_error(&link.place, Some(&key));
+                let detail = format!("PutObject failed {MAX_TRIES} times and nothing was written: {cause}");
+                return Err(StoreError::Transient { what: link.place.object(&key), detail });
+            }
+            // The request may still be on its way; sent again, it carries the same id.
+            Standing::Nothing => tokio::time::sleep(pause).await,
+        }
+        pause *= 2;
+    }
+    Err(write.already_exists())
+}
+
+/// What stands under the key, as far as this write is concerned.
+enum Standing {
+    Nothing,
+    Ours(Option<String>),
+    Another,
+}
+
+struct Write<'a> {
+    link: &'a Link,
+    key: &'a str,
+    attempt: &'a str,
+}
+
+impl Write<'_> {
+    async fn send(&self, body: &Bytes) -> Result<Option<String>, Failure> {
+        // The read timeout runs from the first byte sent, so it must leave room for the upload.
+        let patient = TimeoutConfig::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(PUT_TIMEOUT)
+            .operation_attempt_timeout(PUT_TIMEOUT);
+        self.link
+            .client
+            .put_object()
+            .bucket(&self.link.place.bucket)
+            .key(self.key)
+            .set_if_none_match(self.link.conditional_writes.then(|| "*".to_owned()))
+            .metadata(ATTEMPT_KEY, self.attempt)
+            .content_length(i64::try_from(body.len()).unwrap_or(i64::MAX))
+            .body(ByteStream::from(body.clone()))
+            .customize()
+            .config_override(Config::builder().timeout_config(patient.build()))
+            .send()
+            .await
+            .map(|written| written.e_tag().map(unquoted))
+            .map_err(|error| Failure::of("PutObject", &error))
+    }
+
+    async fn look(&self) -> Result<Standing, StoreError> {
+        let place = &self.link.place;
+        match self.link.client.head_object().bucket(&place.bucket).key(self.key).send().await {
+            Ok(found) if found.metadata().and_then(|map| map.get(ATTEMPT_KEY)).is_some_and(|id| id == self.attempt) => {
+                Ok(Standing::Ours(found.e_tag().map(unquoted)))
+            }
+            Ok(_) => Ok(Standing::Another),
+            Err(error) => match Failure::of("HeadObject", &error) {
+                Failure { status: Some(404), .. } => Ok(Standing::Nothing),
+                failure => Err(failure.into_store_error(place, Some(self.key))),
+            },
+        }
+    }
+
+    fn already_exists(&self) -> StoreError {
+        StoreError::AlreadyExists { what: self.link.place.object(self.key) }
+    }
+}
+
+fn attempt_id(key: &str) -> Result<String, StoreError> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|error| StoreError::Permanent {
+        what: format!("attempt id for {key:?}"),
+        detail: format!("the system gave no random bytes: {error}"),
+    })?;
+    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+}
