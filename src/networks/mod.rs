@@ -1,6 +1,7 @@
 //! Tensors in, tensors out. Nothing here reads a clock, an environment variable or a socket; files are
 //! read by [`weights`] alone, and only those that the caller names.
 
+mod bicubic;
 pub mod clip;
 pub mod mtcnn;
 pub mod preprocess;

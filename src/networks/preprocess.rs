@@ -4,12 +4,11 @@
 //! (a = −0.5) on 8-bit values and cropping is from the centre, both as transformers' `CLIPImageProcessor` does them.
 
 use candle_core::{Device, Tensor};
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
 use super::NetworkError;
+use super::bicubic::{Span, resize_window};
 
 /// Raised whenever a change here, or in cropping, moves a pixel: scores of two versions are not to be mixed.
 pub const PREPROCESS_VERSION: u32 = 1;
@@ -27,22 +26,19 @@ pub enum Resize {
 }
 
 /// The square picture for the tower: `size_px` × `size_px`.
-///
-/// # Errors
-/// Only an empty picture or one beyond the resizer's range.
-pub fn square(picture: &RgbImage, resize: Resize, size_px: u32) -> Result<RgbImage, NetworkError> {
+#[must_use]
+pub fn square(picture: &RgbImage, resize: Resize, size_px: u32) -> RgbImage {
     let (width, height) = picture.dimensions();
+    let whole = Span { full: size_px, start: 0, length: size_px };
     match resize {
-        Resize::None => Ok(centre_crop(picture, size_px)),
-        Resize::Squash => bicubic(picture, (size_px, size_px)),
+        Resize::None => centre_crop(picture, size_px),
+        Resize::Squash => resize_window(picture, whole, whole),
         Resize::ShortSide => {
-            let shorter = u64::from(width.min(height));
-            let longer = u64::from(width.max(height));
-            // Rounded down, as transformers and torchvision do.
-            let longer = u32::try_from(longer * u64::from(size_px) / shorter.max(1)).unwrap_or(u32::MAX);
-            let size = if width <= height { (size_px, longer) } else { (longer, size_px) };
-            // Only the columns or rows that the crop keeps are ever computed.
-            bicubic_centre(picture, size, size_px)
+            // The longer side is rounded down, as transformers and torchvision do; of it only the middle is computed.
+            let (shorter, longer) = (u64::from(width.min(height)), u64::from(width.max(height)));
+            let full = u32::try_from(longer * u64::from(size_px) / shorter.max(1)).unwrap_or(u32::MAX);
+            let middle = Span { full, start: (full - size_px) / 2, length: size_px };
+            if width <= height { resize_window(picture, whole, middle) } else { resize_window(picture, middle, whole) }
         }
     }
 }
@@ -73,39 +69,6 @@ pub fn normalise(
         }
     }
     Ok(Tensor::from_vec(values, (pictures.len(), 3, side, side), device)?)
-}
-
-fn bicubic(picture: &RgbImage, (width, height): (u32, u32)) -> Result<RgbImage, NetworkError> {
-    let whole = (f64::from(picture.width()), f64::from(picture.height()));
-    bicubic_window(picture, (0.0, 0.0), whole, (width, height))
-}
-
-fn bicubic_centre(picture: &RgbImage, size: (u32, u32), size_px: u32) -> Result<RgbImage, NetworkError> {
-    let resized = bicubic(picture, size)?;
-    Ok(centre_crop(&resized, size_px))
-}
-
-fn bicubic_window(
-    picture: &RgbImage,
-    (left, top): (f64, f64),
-    (in_width, in_height): (f64, f64),
-    (width, height): (u32, u32),
-) -> Result<RgbImage, NetworkError> {
-    let failed = |e: &dyn std::fmt::Display| {
-        NetworkError::Compute(candle_core::Error::Msg(format!(
-            "resizing {}×{} to {width}×{height}: {e}",
-            picture.width(),
-            picture.height()
-        )))
-    };
-    let source =
-        ImageRef::new(picture.width(), picture.height(), picture.as_raw(), PixelType::U8x3).map_err(|e| failed(&e))?;
-    let mut target = Image::new(width, height, PixelType::U8x3);
-    let options = ResizeOptions::new()
-        .resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom)) // cubic with a = −0.5, Pillow's BICUBIC
-        .crop(left, top, in_width, in_height);
-    Resizer::new().resize(&source, &mut target, &options).map_err(|e| failed(&e))?;
-    RgbImage::from_raw(width, height, target.into_vec()).ok_or_else(|| failed(&"the resizer's buffer is short"))
 }
 
 /// The middle `size_px` × `size_px`, padded with black where the picture is smaller.

@@ -194,10 +194,10 @@ impl Weights {
                  found one that claims {header_bytes}"
             )));
         }
-        let mut header = vec![0; 8 + header_bytes as usize];
-        header[..8].copy_from_slice(&length);
-        file.read_exact(&mut header[8..]).map_err(|e| unreadable(path, &e))?;
-        let (_, metadata) = SafeTensors::read_metadata(&header).map_err(|e| malformed(&origin, &e))?;
+        let mut header = vec![0; header_bytes as usize];
+        file.read_exact(&mut header).map_err(|e| unreadable(path, &e))?;
+        // The crate checks shapes, types and offsets against each other while it reads.
+        let metadata: Metadata = serde_json::from_slice(&header).map_err(|e| malformed(&origin, &e))?;
         let expected_bytes = 8 + header_bytes + metadata.data_len() as u64;
         if expected_bytes != file_bytes {
             return Err(NetworkError::Weights(format!(

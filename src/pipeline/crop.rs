@@ -4,7 +4,6 @@ use image::RgbImage;
 use image::imageops::crop_imm;
 
 use super::detect::Detection;
-use crate::error::Error;
 use crate::networks::mtcnn::FaceBox;
 use crate::networks::preprocess;
 use crate::scorers::{CropKind, InputRecipe};
@@ -22,27 +21,19 @@ pub struct Crop {
 /// The crops of one frame: one for each face, or one of the frame, as the recipe says.
 ///
 /// A face of whose box nothing lies in the frame gives no crop.
-///
-/// # Errors
-/// Only sizes that the resizer refuses.
-pub fn crops(
-    frame: usize,
-    picture: &RgbImage,
-    detections: &[Detection],
-    recipe: &InputRecipe,
-) -> Result<Vec<Crop>, Error> {
-    let square = |face: Option<usize>, source: &RgbImage| -> Result<Crop, Error> {
-        let pixels = preprocess::square(source, recipe.resize, recipe.size_px)
-            .map_err(|e| Error::Input(format!("cropping: {e}")))?;
-        Ok(Crop { frame, face, pixels })
+#[must_use]
+pub fn crops(frame: usize, picture: &RgbImage, detections: &[Detection], recipe: &InputRecipe) -> Vec<Crop> {
+    let square = |face: Option<usize>, source: &RgbImage| Crop {
+        frame,
+        face,
+        pixels: preprocess::square(source, recipe.resize, recipe.size_px),
     };
     match recipe.crop {
-        CropKind::Frame => Ok(vec![square(None, picture)?]),
+        CropKind::Frame => vec![square(None, picture)],
         CropKind::Box => detections
             .iter()
             .enumerate()
-            .filter_map(|(i, d)| Some((i, cut_out(picture, d.face.bounds, recipe.margin)?)))
-            .map(|(i, cut)| square(Some(i), &cut))
+            .filter_map(|(i, d)| Some(square(Some(i), &cut_out(picture, d.face.bounds, recipe.margin)?)))
             .collect(),
     }
 }

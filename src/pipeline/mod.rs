@@ -202,7 +202,7 @@ impl Pipeline {
         let work = move || -> Result<_, Error> {
             let detections = detect::detect(&detector, &frame.picture, &settings)?;
             let crops = match scorer {
-                Some(scorer) => crop::crops(0, &frame.picture, &detections, &scorer.input)?,
+                Some(scorer) => crop::crops(0, &frame.picture, &detections, &scorer.input),
                 None => vec![],
             };
             let size_px = frame.picture.dimensions();

@@ -4,7 +4,9 @@
 //! Numbers against references (`tests/golden/`, made by independent scripts):
 //! - `parity_mtcnn`       faces as facenet-pytorch finds them
 
+mod parity_clip;
 mod parity_mtcnn;
+mod parity_preprocess;
 mod servers;
 mod storage_contract;
 mod storage_faulty;

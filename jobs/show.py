@@ -1,0 +1,24 @@
+"""Prints what one run found: show.py RESULTS RUN_ID."""
+
+import sys
+
+import duckdb
+
+results, run_id = sys.argv[1:3]
+
+
+def table(name):
+    return f"read_parquet('{results}/{name}/*/run={run_id}/*.parquet', hive_partitioning = true)"
+
+
+for title, query in {
+    "media: a row for every object": f"""
+        SELECT key, status, error_class, width, height, n_faces, round(score_max, 3) AS score_max
+        FROM {table("media")} ORDER BY key""",
+    "faces: the ten largest": f"""
+        SELECT key, face_index, round(box_x0) AS x0, round(box_y0) AS y0, round(box_x1) AS x1, round(box_y1) AS y1,
+               round(confidence, 3) AS confidence, round(sharpness) AS sharpness, round(score, 3) AS score, scorer
+        FROM {table("faces")} ORDER BY (box_x1 - box_x0) * (box_y1 - box_y0) DESC LIMIT 10""",
+}.items():
+    print(f"\n{title}")
+    duckdb.sql(query).show(max_width=160)

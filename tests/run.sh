@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Everything the checks need, then all of them: format, lints, licences, tests, the README's demo.
+#   ./tests/run.sh [NEXTEST ARGUMENTS]      e.g. ./tests/run.sh parity_mtcnn
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source jobs/setup.sh
+
+step() { printf '\n== %s (%s s)\n' "$1" "$SECONDS"; }
+
+step "setup"
+need_rust
+need_cargo_tool cargo-nextest 0.9.143
+need_cargo_tool cargo-deny 0.20.2
+need_venv target/venv-readers tests/readers/requirements.txt
+need_venv target/venv-moto tests/servers/requirements.txt
+export DEEPSWEEP_READERS_PYTHON=$PWD/target/venv-readers/bin/python
+export DEEPSWEEP_MOTO_SERVER=$PWD/target/venv-moto/bin/moto_server
+
+step "format"
+cargo fmt --check
+
+step "licences and sources"
+cargo deny --locked check bans licenses sources
+
+step "lints"
+cargo clippy --all-targets --locked -- -D warnings
+
+step "tests"
+cargo nextest run --locked "$@"
+
+# The demo as the README has it, with the program that was just tested: building it again, optimised, would take
+# as long as everything above.
+step "demo"
+DEEPSWEEP=target/debug/deepsweep DEMO_OUT=$(mktemp -d) ./jobs/demo.sh
+
+step "done"
