@@ -23,6 +23,9 @@ pub const MAX_PIXELS: u64 = 110_000_000;
 /// The longest side that is decoded; JPEG itself ends at 65,535, no camera comes near.
 pub const MAX_SIDE_PX: u32 = 32_768;
 
+/// Scans of one JPEG: encoders write about ten, each more costs the decoder another pass over the picture.
+pub const MAX_JPEG_SCANS: usize = 200;
+
 /// What is read of an object before it is decided whether the rest is wanted: longer than every magic number,
 /// MPEG-TS's distance of 188 bytes included.
 pub const SNIFF_BYTES: usize = 512;

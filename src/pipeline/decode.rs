@@ -9,11 +9,7 @@ use std::io::Cursor;
 use bytes::Bytes;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
-use zune_jpeg::JpegDecoder;
-use zune_jpeg::errors::DecodeErrors;
-use zune_jpeg::zune_core::bytestream::ZCursor;
-use zune_jpeg::zune_core::colorspace::ColorSpace;
-use zune_jpeg::zune_core::options::DecoderOptions;
+use libjpeg_turbo_rs::{DecodeLimits as JpegLimits, Decoder as JpegDecoder, JpegError, PixelFormat};
 
 use super::memory::Reserved;
 use crate::error::{Rejection, RejectionClass};
@@ -99,9 +95,10 @@ impl Header {
 pub fn read_header(bytes: &Bytes, format: ImageFormat, limits: DecodeLimits) -> Result<Header, Rejection> {
     if format == ImageFormat::Jpeg {
         let (decoder, size_px) = jpeg(bytes)?;
-        let orientation = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif));
-        // Progressive files keep their coefficients, two bytes for each of up to four components, until the end.
-        let decoder_bytes = u64::from(size_px.0) * u64::from(size_px.1) * 2 * 4;
+        let orientation = decoder.exif_orientation().and_then(Orientation::from_exif);
+        let samples = u64::from(size_px.0) * u64::from(size_px.1) * decoder.header().components.len() as u64;
+        // Planes of one byte a sample, and where there are several scans the coefficients, two bytes each.
+        let decoder_bytes = if decoder.has_multiple_scans() { 3 * samples } else { samples };
         return Header::new(size_px, orientation.unwrap_or(Orientation::NoTransforms), decoder_bytes, limits);
     }
     let mut decoder = decoder(bytes, format, limits.max_decode_bytes)?;
@@ -125,29 +122,31 @@ pub fn decode(bytes: &Bytes, format: ImageFormat, header: Header) -> Result<RgbI
     Ok(picture.into_rgb8())
 }
 
-type Jpeg<'a> = JpegDecoder<ZCursor<&'a [u8]>>;
-
-/// Strict: a scan that ends early is an error here, where the `image` crate's own wrapper fills it up with grey.
-fn jpeg(bytes: &[u8]) -> Result<(Jpeg<'_>, (u32, u32)), Rejection> {
-    let options = DecoderOptions::default()
-        .set_strict_mode(true)
-        .set_max_width(usize::from(u16::MAX)) // the format's own; ours come after, with their own message
-        .set_max_height(usize::from(u16::MAX))
-        .jpeg_set_out_colorspace(ColorSpace::RGB);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-    decoder.decode_headers().map_err(|e| rejection_of_jpeg(&e))?;
-    let (width, height) = decoder.dimensions().unwrap_or((0, 0));
-    Ok((decoder, (width as u32, height as u32)))
+/// Strict: a scan that ends early is an error. What it decodes is libjpeg-turbo's picture to the last bit, and so
+/// that of Pillow, OpenCV and the reference detectors: a cascade answers to a grey level in a few of a hundred faces.
+fn jpeg(bytes: &[u8]) -> Result<(JpegDecoder<'_>, (u32, u32)), Rejection> {
+    let limits = JpegLimits {
+        max_width: usize::from(u16::MAX), // the format's own; ours come after, with their own message
+        max_height: usize::from(u16::MAX),
+        max_pixels: u64::MAX,
+        max_scans: limits::MAX_JPEG_SCANS,
+        max_memory: None,
+    };
+    let mut decoder = JpegDecoder::new_with_limits(bytes, limits).map_err(|e| rejection_of_jpeg(&e))?;
+    decoder.set_output_format(PixelFormat::Rgb);
+    let frame = decoder.header();
+    let size_px = (u32::from(frame.width), u32::from(frame.height));
+    Ok((decoder, size_px))
 }
 
 fn decode_jpeg(bytes: &[u8]) -> Result<DynamicImage, Rejection> {
-    let (mut decoder, (width, height)) = jpeg(bytes)?;
-    let pixels = decoder.decode().map_err(|e| rejection_of_jpeg(&e))?;
-    let found = pixels.len();
-    RgbImage::from_raw(width, height, pixels).map(DynamicImage::ImageRgb8).ok_or_else(|| {
+    let (decoder, (width, height)) = jpeg(bytes)?;
+    let picture = decoder.decode_image().map_err(|e| rejection_of_jpeg(&e))?;
+    let found = picture.data.len();
+    RgbImage::from_raw(width, height, picture.data).map(DynamicImage::ImageRgb8).ok_or_else(|| {
         Rejection::new(
             RejectionClass::Corrupt,
-            format_args!("expected {width}×{height} pixels of RGB, found {found} bytes"),
+            format_args!("JPEG: expected {width}×{height} pixels of RGB, found {found} bytes"),
         )
     })
 }
@@ -196,10 +195,10 @@ fn rejection_of(error: &ImageError) -> Rejection {
     Rejection::new(class, one_line(&error.to_string()))
 }
 
-fn rejection_of_jpeg(error: &DecodeErrors) -> Rejection {
+fn rejection_of_jpeg(error: &JpegError) -> Rejection {
     let class = match error {
-        DecodeErrors::Unsupported(_) => RejectionClass::Unsupported,
-        DecodeErrors::LargeDimensions(_) => RejectionClass::TooLarge,
+        JpegError::Unsupported(_) => RejectionClass::Unsupported,
+        JpegError::LimitExceeded { .. } | JpegError::AllocationFailed { .. } => RejectionClass::TooLarge,
         _ => RejectionClass::Corrupt,
     };
     Rejection::new(class, format_args!("JPEG: {}", one_line(&error.to_string())))

@@ -5,6 +5,7 @@
 //! - `parity_mtcnn`       faces as facenet-pytorch finds them
 
 mod parity_clip;
+mod parity_decode;
 mod parity_mtcnn;
 mod parity_preprocess;
 mod servers;

@@ -1,7 +1,7 @@
 //! Boxes between the networks: refining, squaring, clipping, and non-maximum suppression.
 //!
 //! The conventions are facenet-pytorch's, "+1" included; each function names the one that it follows.
-//! Order is total: equal confidences keep the order in which they came, and nothing here can meet NaN
+//! Order is total: equal confidences are told apart by the order in which they came, and nothing here can meet NaN
 //! in a comparison, because a box that is not finite is dropped where it is made.
 
 /// Corners in pixels of the frame; x0 ≤ x1 and y0 ≤ y1 are not promised by the networks.
@@ -126,7 +126,12 @@ pub(super) enum Overlap {
 
 /// Non-maximum suppression: the most confident first, each removes those that overlap it by more than `limit`.
 pub(super) fn suppress(mut candidates: Vec<Candidate>, overlap: Overlap, limit: f32) -> Vec<Candidate> {
-    candidates.sort_by(|a, b| b.confidence.total_cmp(&a.confidence)); // stable
+    // Stable, and it shows: O-Net's probabilities of good faces are often exactly 1 in f32. Of equals torchvision
+    // takes the earlier, the reference's own code, which sorts upwards and takes from the end, the later.
+    if overlap == Overlap::Smaller {
+        candidates.reverse();
+    }
+    candidates.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
     let mut kept: Vec<Candidate> = Vec::with_capacity(candidates.len().min(256));
     for candidate in candidates {
         if kept.iter().all(|other| share(other.bounds, candidate.bounds, overlap) <= limit) {
