@@ -212,8 +212,10 @@ impl Weights {
 
     fn add_entries(&mut self, metadata: &Metadata) {
         let source = self.files.len();
-        for (name, info) in metadata.tensors() {
-            self.tensors.insert(name, Entry { source, info: info.clone() });
+        for name in metadata.offset_keys() {
+            if let Some(info) = metadata.info(&name) {
+                self.tensors.insert(name, Entry { source, info: info.clone() });
+            }
         }
     }
 }

@@ -49,8 +49,15 @@ pub struct EmbeddedCrop {
     pub scored: ScoredCrop,
 }
 
+/// A media that has no result, and why.
+#[derive(Debug)]
+pub struct Rejected {
+    pub media: Media,
+    pub rejection: Rejection,
+}
+
 /// One object's outcome, as the writer takes it.
-pub type Outcome = Result<Embedded, (Media, Rejection)>;
+pub type Outcome = Result<Embedded, Box<Rejected>>;
 
 /// Embeds until the cropping stage closes its end.
 ///
@@ -121,7 +128,7 @@ async fn score_all(
     }
     let outcomes = embedded.into_iter().zip(failed).map(|(embedded, failed)| match failed {
         None => Ok(embedded),
-        Some(rejection) => Err((embedded.media, rejection)),
+        Some(rejection) => Err(Box::new(Rejected { media: embedded.media, rejection })),
     });
     Ok(outcomes.collect())
 }

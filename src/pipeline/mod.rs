@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::compute::Compute;
 use self::decode::{DecodeLimits, Frame, Header};
-use self::embed::{Cropped, FrameFaces, Outcome};
+use self::embed::{Cropped, FrameFaces, Outcome, Rejected};
 use self::fetch::Fetched;
 use self::list::{Filter, Media};
 use self::memory::MemoryBudget;
@@ -143,7 +143,7 @@ impl Pipeline {
                 // A closed channel means that the run is over; the reason is told by whoever closed it.
                 let _ = match fetched {
                     Ok(fetched) => output.send((media, fetched)).await.is_ok(),
-                    Err(rejection) => outcomes.send(Err((media, rejection))).await.is_ok(),
+                    Err(rejection) => outcomes.send(Err(Box::new(Rejected { media, rejection }))).await.is_ok(),
                 };
             })
             .await;
@@ -164,7 +164,7 @@ impl Pipeline {
                 let frame = self.decode(&mut media, fetched).await;
                 let cropped = match frame {
                     Ok(frame) => self.detect_and_crop(media, frame).await?,
-                    Err(rejection) => Err((media, rejection)),
+                    Err(rejection) => Err(Box::new(Rejected { media, rejection })),
                 };
                 let _ = match cropped {
                     Ok(cropped) => output.send(cropped).await.is_ok(),
@@ -196,7 +196,7 @@ impl Pipeline {
         &self,
         mut media: Media,
         frame: Frame,
-    ) -> Result<Result<Cropped, (Media, Rejection)>, Error> {
+    ) -> Result<Result<Cropped, Box<Rejected>>, Error> {
         let (detector, settings) = (Arc::clone(&self.detector), self.detector_settings);
         let scorer = self.scorer.clone();
         let work = move || -> Result<_, Error> {
@@ -215,7 +215,7 @@ impl Pipeline {
                 let (frame, crops) = found?;
                 Ok(Ok(Cropped { media, frames: vec![frame], crops }))
             }
-            Err(panic) => Ok(Err((media, panic))),
+            Err(rejection) => Ok(Err(Box::new(Rejected { media, rejection }))),
         }
     }
 }

@@ -3,9 +3,8 @@
 use sha2::{Digest, Sha256};
 
 use super::detect::DETECTOR;
-use super::embed::{Embedded, FrameFaces, Outcome};
+use super::embed::{Embedded, FrameFaces, Outcome, Rejected};
 use super::list::Media;
-use crate::error::Rejection;
 use crate::limits;
 use crate::networks::weights::hexadecimal;
 use crate::scorers::{CropKind, Score};
@@ -48,7 +47,7 @@ pub struct MediaRows {
 pub fn rows(outcome: Outcome, facts: &RunFacts) -> MediaRows {
     match outcome {
         Ok(embedded) => scored_rows(embedded, facts),
-        Err((media, rejection)) => rejected_rows(media, rejection, facts),
+        Err(rejected) => rejected_rows(*rejected, facts),
     }
 }
 
@@ -64,7 +63,7 @@ pub fn media_id(bucket: &str, object: &ObjectMeta) -> String {
     hexadecimal(&hasher.finalize()[..16])
 }
 
-fn rejected_rows(media: Media, rejection: Rejection, facts: &RunFacts) -> MediaRows {
+fn rejected_rows(Rejected { media, rejection }: Rejected, facts: &RunFacts) -> MediaRows {
     let row = MediaRow {
         status: Status::Rejected,
         rejection: Some(rejection),

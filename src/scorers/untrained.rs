@@ -49,7 +49,7 @@ pub(super) fn scorer(device: &Device) -> Result<Scorer, Error> {
             resize: Resize::ShortSide,
             size_px: 224,
             mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
-            deviation: [0.268_629_54, 0.261_302_58, 0.275_777_11],
+            deviation: [0.268_629_55, 0.261_302_6, 0.275_777_1],
         },
         embedding: EmbeddingRecipe { tap: Tap::Pooled, l2: true },
         digest,
