@@ -6,12 +6,14 @@
 /// the smallest cloud machines with two cores have 4 GiB.
 pub const MEMORY_BYTES: u64 = 2 << 30;
 
-/// The smallest budget that lets a 12-megapixel photograph through with room for its compressed bytes.
-pub const MIN_MEMORY_BYTES: u64 = 128 << 20;
+/// The smallest budget that lets a 12-megapixel photograph through, turned and with its compressed bytes.
+pub const MIN_MEMORY_BYTES: u64 = 256 << 20;
 
-/// Of the memory budget, the share for compressed bytes; the rest is for pixels. Two budgets, because
-/// one that had to be asked twice by the same object could lock.
+/// Of the memory budget, the share for compressed bytes; three times a day's usual ratio to their pixels.
 pub const COMPRESSED_SHARE: f64 = 0.25;
+
+/// The share for crops that wait for the tower: 2,000 at 224 px with the default budget. The rest is for frames.
+pub const CROPS_SHARE: f64 = 0.15;
 
 /// The largest object that is fetched whole. Photographs of 100 megapixels stay below 200 MB in every format
 /// but uncompressed 16-bit TIFF.
@@ -37,6 +39,13 @@ pub const FETCHES: usize = 24;
 /// that is half a minute of outage.
 pub const FETCH_ATTEMPTS: u32 = 7;
 pub const FETCH_PAUSE_MS: u64 = 250;
+
+/// How often a body may fail to begin. The store has then retried by itself for 15 s each time, and one object that
+/// is never handed out must not hold its place among the [`FETCHES`] for minutes.
+pub const FETCH_OPENINGS: u32 = 2;
+
+/// From a signal to the end of a run whose destination does not answer: AWS Batch kills after 30 s.
+pub const SHUTDOWN_SECS: u64 = 20;
 
 /// The longest wait for the next bytes of a body before the connection is given up.
 pub const FETCH_SILENCE_SECS: u64 = 20;

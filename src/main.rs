@@ -15,26 +15,30 @@ use tokio_util::sync::CancellationToken;
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run_command(&args),
-        Command::Schema => print(&tables::markdown()),
+        Command::Schema => print(&tables::markdown()).map_err(|error| (error, LogFormat::Text)),
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+    let Err((error, log)) = outcome else { return ExitCode::SUCCESS };
+    match log {
+        // Whoever reads the log reads lines of one kind, to the last.
+        LogFormat::Json => tracing::error!(exit_code = error.exit_code(), "{error}"),
+        LogFormat::Text => {
             let _ = writeln!(std::io::stderr(), "deepsweep: {error}");
-            ExitCode::from(error.exit_code())
         }
     }
+    ExitCode::from(error.exit_code())
 }
 
-fn run_command(args: &RunArgs) -> Result<(), Error> {
+/// An error comes with the way in which it is to be told: until logging has started that is text.
+fn run_command(args: &RunArgs) -> Result<(), (Error, LogFormat)> {
     let surroundings = Surroundings {
         now: Utc::now(),
         cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         random: random_digits(),
     };
-    let settings = Settings::resolve(args, &surroundings)?;
+    let in_text = |error| (error, LogFormat::Text);
+    let settings = Settings::resolve(args, &surroundings).map_err(in_text)?;
     if args.explain {
-        return print(&settings.explain());
+        return print(&settings.explain()).map_err(in_text);
     }
     let display = match (settings.quiet, settings.log) {
         (true, _) => Display::None,
@@ -42,6 +46,10 @@ fn run_command(args: &RunArgs) -> Result<(), Error> {
         _ => Display::Lines,
     };
     logging::start(settings.log, settings.quiet, &display);
+    work(&settings, &display).map_err(|error| (error, settings.log))
+}
+
+fn work(settings: &Settings, display: &Display) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2) // I/O only: computing has its own pool
         .enable_all()
@@ -50,7 +58,7 @@ fn run_command(args: &RunArgs) -> Result<(), Error> {
     let summary = runtime.block_on(async {
         let shutdown = CancellationToken::new();
         stop_on_signals(shutdown.clone())?;
-        run::run(&settings, &display, shutdown).await
+        run::run(settings, display, shutdown).await
     });
     // Blocking reads of a slow disk must not hold up the exit after a signal.
     runtime.shutdown_background();

@@ -66,9 +66,16 @@ pub async fn run(settings: &Settings, display: &Display, shutdown: CancellationT
         tracing::warn!("{warning}");
     }
 
-    let (source, prefix) = open_source(&settings.source, &settings.s3, Some(&settings.out)).await?;
-    let store = open_destination(&settings.out, &settings.s3).await?;
-    refuse_finished_run(store.as_ref(), &settings.run_id).await?;
+    let opening = async {
+        let (source, prefix) = open_source(&settings.source, &settings.s3, Some(&settings.out)).await?;
+        let store = open_destination(&settings.out, &settings.s3).await?;
+        refuse_finished_run(store.as_ref(), &settings.run_id).await?;
+        Ok::<_, Error>((source, prefix, store))
+    };
+    let (source, prefix, store) = tokio::select! {
+        opened = opening => opened?,
+        () = shutdown.cancelled() => return Err(Error::TryAgain("stopped by a signal before any work began".to_owned())),
+    };
     tracing::info!(
         run_id = settings.run_id,
         source = %settings.source,
@@ -121,6 +128,7 @@ pub async fn run(settings: &Settings, display: &Display, shutdown: CancellationT
     };
     display.clear();
     let parts = result?;
+    let hanging = pipeline.hanging();
     let tally = progress.tally();
     let success = Success {
         run_id: &settings.run_id,
@@ -133,7 +141,10 @@ pub async fn run(settings: &Settings, display: &Display, shutdown: CancellationT
         parts: &parts,
     };
     let body = serde_json::to_vec_pretty(&success).map_err(|e| Error::Input(format!("SUCCESS.json: {e}")))?;
-    store.put_new(&success_key(&settings.run_id), Bytes::from(body)).await?;
+    tokio::select! {
+        written = store.put_new(&success_key(&settings.run_id), Bytes::from(body)) => written?,
+        error = hanging => return Err(error),
+    };
     if tally.objects == 0 {
         tracing::warn!("{}: no object was found that the filters let through; the tables are empty", settings.source);
     }

@@ -116,9 +116,8 @@ impl Resolver {
         let source = self.required("source", source, job.source, "SOURCE: a folder, a file or s3://BUCKET/PREFIX")?;
         let out = self.required("out", flags.out, file.out, "--out DEST: a folder or s3://BUCKET/PREFIX")?;
         let scorer = self.scorer(flags.scorer, file.scorer)?;
-        let detector =
-            |choice: DetectorChoice| choice.to_possible_value().map_or(String::new(), |v| v.get_name().to_owned());
-        self.pick("detector", flags.detector.map(detector), file.detector.map(detector), "mtcnn".to_owned());
+        let mtcnn = name_of(DetectorChoice::Mtcnn);
+        self.pick("detector", flags.detector.map(name_of), file.detector.map(name_of), mtcnn);
         let min_face_px = self.pick("min_face_px", flags.min_face_px, file.min_face_px, 40.0);
         // Below 12 the first level would enlarge the picture; P-Net cannot see a face smaller than its cell.
         in_range("min_face_px", min_face_px, 12.0, 10_000.0)?;
@@ -164,6 +163,7 @@ impl Resolver {
         check_run_id(&run_id)?;
         let dt = self.pick("dt", flags.dt, file.dt, surroundings.now.date_naive());
         let log = flags.log.or(file.log).unwrap_or(LogFormat::Text);
+        self.pick("log", flags.log.map(name_of), file.log.map(name_of), name_of(LogFormat::Text));
         let quiet = self.switch("quiet", flags.quiet, file.quiet);
         let s3 = S3Options {
             endpoint_url: self.optional("endpoint_url", flags.endpoint_url, file.endpoint_url),
@@ -260,6 +260,11 @@ impl Resolver {
     fn explain(&mut self, name: &'static str, value: &dyn Display, origin: Origin) {
         self.explained.push(Explained { name, value: value.to_string(), origin });
     }
+}
+
+/// As the command line spells it.
+fn name_of<T: ValueEnum>(choice: T) -> String {
+    choice.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned())
 }
 
 fn in_range<T: PartialOrd + Display>(name: &str, value: T, min: T, max: T) -> Result<(), String> {

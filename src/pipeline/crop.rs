@@ -18,6 +18,16 @@ pub struct Crop {
     pub pixels: RgbImage,
 }
 
+/// What the crops of a frame with so many faces will take.
+#[must_use]
+pub fn crops_bytes(faces: usize, recipe: &InputRecipe) -> u64 {
+    let count = match recipe.crop {
+        CropKind::Frame => 1,
+        CropKind::Box => faces as u64,
+    };
+    count * u64::from(recipe.size_px).pow(2) * 3
+}
+
 /// The crops of one frame: one for each face, or one of the frame, as the recipe says.
 ///
 /// A face of whose box nothing lies in the frame gives no crop.

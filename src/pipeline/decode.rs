@@ -8,7 +8,7 @@ use std::io::Cursor;
 
 use bytes::Bytes;
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
+use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
 use libjpeg_turbo_rs::{DecodeLimits as JpegLimits, Decoder as JpegDecoder, JpegError, PixelFormat};
 
 use super::memory::Reserved;
@@ -33,7 +33,7 @@ pub struct Header {
     pub width_px: u32,
     pub height_px: u32,
     pub orientation: Orientation,
-    /// The most that decoding and the frame take together.
+    /// The most that decoding and the frame take together; what finding faces takes beside them is small.
     pub decode_bytes: u64,
 }
 
@@ -104,8 +104,15 @@ pub fn read_header(bytes: &Bytes, format: ImageFormat, limits: DecodeLimits) -> 
     let mut decoder = decoder(bytes, format, limits.max_decode_bytes)?;
     // A broken EXIF block says nothing of the pixels.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let (width, height) = decoder.dimensions();
+    let rgba_bytes = u64::from(width) * u64::from(height) * 4;
+    // What is decoded as RGB8 is the frame already; all else is a step on the way to it, with alpha one more.
+    let color = decoder.color_type();
+    let steps = if color == ColorType::Rgb8 { 0 } else { decoder.total_bytes() };
+    let alpha = if color.has_alpha() { rgba_bytes } else { 0 };
     // Decoders of WebP and GIF compose on a canvas of their own.
-    Header::new(decoder.dimensions(), orientation, decoder.total_bytes().saturating_mul(2), limits)
+    let canvas = if matches!(format, ImageFormat::WebP | ImageFormat::Gif) { rgba_bytes } else { 0 };
+    Header::new((width, height), orientation, steps.saturating_add(alpha + canvas), limits)
 }
 
 /// # Errors

@@ -13,6 +13,7 @@ use super::compute::Compute;
 use super::crop::Crop;
 use super::detect::Detection;
 use super::list::Media;
+use super::memory::Reserved;
 use crate::error::{Error, Rejection};
 use crate::limits;
 use crate::scorers::{ScoredCrop, Scorer};
@@ -23,6 +24,8 @@ pub struct Cropped {
     pub media: Media,
     pub frames: Vec<FrameFaces>,
     pub crops: Vec<Crop>,
+    /// The crops' memory; none where there are none.
+    pub reserved: Option<Reserved>,
 }
 
 /// What is kept of a frame.
@@ -98,11 +101,13 @@ async fn score_all(
     let mut places = vec![];
     let mut pixels = vec![];
     let mut embedded: Vec<Embedded> = vec![];
+    let mut reserved = vec![]; // until the last batch is through
     for cropped in waiting {
         for Crop { frame, face, pixels: square } in cropped.crops {
             places.push((embedded.len(), frame, face));
             pixels.push(square);
         }
+        reserved.extend(cropped.reserved);
         embedded.push(Embedded { media: cropped.media, frames: cropped.frames, crops: vec![] });
     }
     let mut failed: Vec<Option<Rejection>> = vec![None; embedded.len()];

@@ -64,6 +64,7 @@ pub async fn fetch(
 async fn is_certainly_empty(store: &dyn Store, object: &ObjectMeta) -> Result<bool, Rejection> {
     match store.get(object, 0).await {
         Ok(_) => Ok(true),
+        Err(error @ StoreError::Permanent { .. }) => Err(Rejection::new(RejectionClass::NotMedia, error)),
         Err(error) => Err(rejection_of(&error)),
     }
 }
@@ -86,18 +87,21 @@ struct Failure {
 impl Download<'_> {
     async fn run(mut self) -> Result<(Bytes, ImageKind), Failure> {
         let mut pause = Duration::from_millis(limits::FETCH_PAUSE_MS);
-        let mut attempt = 1;
+        let (mut attempt, mut unopened) = (1, 0);
         loop {
-            match self.attempt().await {
+            let stop = self.attempt().await;
+            unopened += u32::from(matches!(stop, Err(Stop::Unopened(_))));
+            let most = if unopened >= limits::FETCH_OPENINGS { attempt } else { limits::FETCH_ATTEMPTS };
+            match stop {
                 Ok(()) => break,
                 Err(Stop::Final(failure)) => return Err(failure),
-                Err(Stop::Again(error)) if attempt < limits::FETCH_ATTEMPTS => {
+                Err(Stop::Again(error) | Stop::Unopened(error)) if attempt < most => {
                     tracing::debug!(key = %self.object.key, attempt, "fetching again: {error}");
                     tokio::time::sleep(pause).await;
                     pause *= 2;
                     attempt += 1;
                 }
-                Err(Stop::Again(error)) => {
+                Err(Stop::Again(error) | Stop::Unopened(error)) => {
                     let message = format!("gave up after {attempt} attempts: {error}");
                     return Err(self.failure(Rejection::new(RejectionClass::FetchFailed, message)));
                 }
@@ -118,7 +122,11 @@ impl Download<'_> {
         if had > 0 && had == expected {
             return Ok(());
         }
-        let mut body = self.store.get(self.object, had).await.map_err(|e| self.stop(e))?;
+        let mut body = match self.store.get(self.object, had).await {
+            Ok(body) => body,
+            Err(StoreError::Transient { what, detail }) => return Err(Stop::Unopened(format!("{what}: {detail}"))),
+            Err(error) => return Err(self.stop(error)),
+        };
         loop {
             let piece = match tokio::time::timeout(silence, body.next()).await {
                 Ok(Some(Ok(piece))) => piece,
@@ -135,7 +143,8 @@ impl Download<'_> {
             }
             let room = self.most.saturating_sub(self.bytes.len() as u64) as usize;
             self.bytes.extend_from_slice(&piece[..piece.len().min(room)]);
-            if self.image.is_none() && self.bytes.len() >= limits::SNIFF_BYTES {
+            let enough = (limits::SNIFF_BYTES as u64).min(self.most) as usize;
+            if self.image.is_none() && self.bytes.len() >= enough {
                 self.image = Some(self.sniff().map_err(Stop::Final)?);
             }
             if self.image.is_some() && expected > self.most {
@@ -170,6 +179,8 @@ impl Download<'_> {
 enum Stop {
     /// Another attempt may succeed.
     Again(String),
+    /// The same, but no body came, however often the store itself asked for it.
+    Unopened(String),
     Final(Failure),
 }
 
@@ -177,8 +188,10 @@ fn rejection_of(error: &StoreError) -> Rejection {
     let class = match error {
         StoreError::NotFound { .. } => RejectionClass::Vanished,
         StoreError::Changed { .. } => RejectionClass::Changed,
-        StoreError::Denied { .. } => RejectionClass::Denied,
-        StoreError::Permanent { .. } | StoreError::AlreadyExists { .. } => RejectionClass::NotMedia,
+        // Archived, encrypted with another key, a name that no request can carry: nobody looked at the content.
+        StoreError::Denied { .. } | StoreError::Permanent { .. } | StoreError::AlreadyExists { .. } => {
+            RejectionClass::Denied
+        }
         StoreError::Transient { .. } => RejectionClass::FetchFailed,
     };
     Rejection::new(class, error)

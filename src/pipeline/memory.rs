@@ -12,18 +12,25 @@ const UNIT_BYTES: u64 = 4096;
 /// Bytes that were set aside; given back when this is dropped.
 pub type Reserved = OwnedSemaphorePermit;
 
-/// Two budgets: an object holds the first while it waits for the second, and never the other way round.
+/// Three budgets in the order in which an object asks for them: it holds one while it waits for the next, never the
+/// other way round, and what it holds of the last is given back by a stage that waits for nothing. So none can lock.
 #[derive(Debug, Clone)]
 pub struct MemoryBudget {
     pub compressed: ByteBudget,
     pub pixels: ByteBudget,
+    pub crops: ByteBudget,
 }
 
 impl MemoryBudget {
     #[must_use]
     pub fn new(total_bytes: u64) -> Self {
-        let compressed_bytes = (total_bytes as f64 * limits::COMPRESSED_SHARE) as u64;
-        Self { compressed: ByteBudget::new(compressed_bytes), pixels: ByteBudget::new(total_bytes - compressed_bytes) }
+        let share = |share: f64| (total_bytes as f64 * share) as u64;
+        let (compressed, crops) = (share(limits::COMPRESSED_SHARE), share(limits::CROPS_SHARE));
+        Self {
+            compressed: ByteBudget::new(compressed),
+            pixels: ByteBudget::new(total_bytes - compressed - crops),
+            crops: ByteBudget::new(crops),
+        }
     }
 }
 
@@ -43,6 +50,12 @@ impl ByteBudget {
     #[must_use]
     pub fn capacity_bytes(&self) -> u64 {
         self.units * UNIT_BYTES
+    }
+
+    /// Waits until `bytes` are free, or the whole budget where that is less: what is larger than everything
+    /// goes through alone.
+    pub async fn reserve_at_most(&self, bytes: u64) -> Option<Reserved> {
+        self.reserve(bytes.min(self.capacity_bytes())).await
     }
 
     /// Waits until `bytes` are free, first come, first served. None if there will never be so many.

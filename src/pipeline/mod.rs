@@ -3,11 +3,11 @@
 //! ```text
 //! list ─▶ fetch ─▶ decode · detect · crop ─▶ embed ─▶ score · write
 //!   │       │         CPU pool               CPU pool or GPU   │
-//!   │       └── compressed bytes ──┴── pixels: two budgets     └─▶ parts, `media` last
+//!   │       └── compressed bytes ──┴── frames, crops           └─▶ parts, `media` last
 //!   └── everything that cannot go on becomes a rejection and takes the same way to its row
 //! ```
 //!
-//! A stage imports only what stands to its left; this file alone knows them all. Memory is bounded by the two
+//! A stage imports only what stands to its left; this file alone knows them all. Memory is bounded by the three
 //! budgets of [`memory`], not by counting tasks.
 
 pub mod compute;
@@ -23,6 +23,7 @@ pub mod sniff;
 pub mod write;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::mpsc::{self, Receiver, Sender};
@@ -100,6 +101,12 @@ impl Pipeline {
         let write = write::write(&self.destination, &self.facts, &self.compute, outcomes, total, &self.progress);
         // A destination that refuses ends the run at once; stages that end early still let the writer finish.
         let mut early = None;
+        let write = async {
+            tokio::select! {
+                result = write => result,
+                error = self.hanging() => Err(error),
+            }
+        };
         let (parts, ()) = tokio::try_join!(write, async {
             early = until_shutdown.await.err();
             Ok(())
@@ -112,6 +119,14 @@ impl Pipeline {
             }
             Some(error) => Err(error),
         }
+    }
+
+    /// Ends when a shutdown has lasted too long. What was being written then stands whole or not at all.
+    pub async fn hanging(&self) -> Error {
+        self.shutdown.cancelled().await;
+        tokio::time::sleep(Duration::from_secs(limits::SHUTDOWN_SECS)).await;
+        let seconds = limits::SHUTDOWN_SECS;
+        Error::TryAgain(format!("stopped by a signal; the destination did not answer for {seconds} s"))
     }
 
     async fn list(&self, output: Sender<Media>, total: watch::Sender<Option<u64>>) -> Result<(), Error> {
@@ -192,28 +207,33 @@ impl Pipeline {
     }
 
     /// The outer error stops the job, the inner one is a row.
-    async fn detect_and_crop(
-        &self,
-        mut media: Media,
-        frame: Frame,
-    ) -> Result<Result<Cropped, Box<Rejected>>, Error> {
+    async fn detect_and_crop(&self, mut media: Media, frame: Frame) -> Result<Result<Cropped, Box<Rejected>>, Error> {
         let (detector, settings) = (Arc::clone(&self.detector), self.detector_settings);
-        let scorer = self.scorer.clone();
-        let work = move || -> Result<_, Error> {
-            let detections = detect::detect(&detector, &frame.picture, &settings)?;
-            let crops = match scorer {
-                Some(scorer) => crop::crops(0, &frame.picture, &detections, &scorer.input),
-                None => vec![],
-            };
-            let size_px = frame.picture.dimensions();
-            // The pixels end here, and with them their share of the budget.
-            Ok((FrameFaces { index: frame.index, pts_s: frame.pts_s, size_px, detections }, crops))
-        };
-        match self.compute.run(work).await {
-            Ok((found, time)) => {
+        let work = move || (detect::detect(&detector, &frame.picture, &settings), frame);
+        let (detections, frame) = match self.compute.run(work).await {
+            Ok(((detections, frame), time)) => {
                 media.seconds.detect = time.as_secs_f64();
-                let (frame, crops) = found?;
-                Ok(Ok(Cropped { media, frames: vec![frame], crops }))
+                (detections?, frame)
+            }
+            Err(rejection) => return Ok(Err(Box::new(Rejected { media, rejection }))),
+        };
+        let faces = FrameFaces {
+            index: frame.index,
+            pts_s: frame.pts_s,
+            size_px: frame.picture.dimensions(),
+            detections: detections.clone(),
+        };
+        let Some(scorer) = self.scorer.clone() else {
+            return Ok(Ok(Cropped { media, frames: vec![faces], crops: vec![], reserved: None }));
+        };
+        let bytes = crop::crops_bytes(detections.len(), &scorer.input);
+        let reserved = self.memory.crops.reserve_at_most(bytes).await;
+        // The frame ends here, and with it its share of the budget.
+        let work = move || crop::crops(0, &frame.picture, &detections, &scorer.input);
+        match self.compute.run(work).await {
+            Ok((crops, time)) => {
+                media.seconds.detect += time.as_secs_f64();
+                Ok(Ok(Cropped { media, frames: vec![faces], crops, reserved }))
             }
             Err(rejection) => Ok(Err(Box::new(Rejected { media, rejection }))),
         }

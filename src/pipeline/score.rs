@@ -79,8 +79,9 @@ fn scored_rows(embedded: Embedded, facts: &RunFacts) -> MediaRows {
     let mut scores = Scores::new(&frames);
     let mut embeddings = vec![];
     for crop in crops {
-        *scores.place(crop.frame, crop.face) = crop.scored.score;
-        if let Some(scorer) = facts.scorer.as_ref().filter(|_| facts.keep_embeddings) {
+        *scores.place(crop.frame, crop.face) = Some(crop.scored.score.ok_or(NotScored::NotFinite));
+        let is_finite = crop.scored.pooled.iter().all(|value| value.is_finite());
+        if let Some(scorer) = facts.scorer.as_ref().filter(|_| facts.keep_embeddings && is_finite) {
             embeddings.push(EmbeddingRow {
                 media_id: base.media_id.clone(),
                 key: base.key.clone(),
@@ -117,9 +118,12 @@ fn scored_rows(embedded: Embedded, facts: &RunFacts) -> MediaRows {
 /// Scores by frame: the frame's own, and each face's.
 struct Scores(Vec<FrameScores>);
 
+/// None where there was no crop to score.
+type CropScore = Option<Result<Score, NotScored>>;
+
 struct FrameScores {
-    own: Option<Score>,
-    faces: Vec<Option<Score>>,
+    own: CropScore,
+    faces: Vec<CropScore>,
 }
 
 impl Scores {
@@ -128,7 +132,7 @@ impl Scores {
         Self(frames.iter().map(empty).collect())
     }
 
-    fn place(&mut self, frame: usize, face: Option<usize>) -> &mut Option<Score> {
+    fn place(&mut self, frame: usize, face: Option<usize>) -> &mut CropScore {
         let frame = &mut self.0[frame];
         match face {
             Some(face) => &mut frame.faces[face],
@@ -161,9 +165,9 @@ fn media_row(media: &Media, facts: &RunFacts) -> MediaRow {
 }
 
 fn frame_row(frame: &FrameFaces, scores: &FrameScores, media: &MediaRow, facts: &RunFacts) -> FrameRow {
-    let best = scores.faces.iter().flatten().map(|s| s.score).max_by(f32::total_cmp);
+    let best = scores.faces.iter().flatten().flatten().map(|s| s.score).max_by(f32::total_cmp);
     let frame_score = match facts.scorer.as_ref().map(|scorer| scorer.crop) {
-        Some(CropKind::Frame) => scores.own.map(|s| s.score),
+        Some(CropKind::Frame) => scores.own.and_then(Result::ok).map(|s| s.score),
         _ => best,
     };
     FrameRow {
@@ -187,8 +191,14 @@ fn face_rows(
     media: &MediaRow,
     facts: &RunFacts,
 ) -> impl Iterator<Item = FaceRow> {
-    let face_scorer = !matches!(&facts.scorer, Some(scorer) if scorer.crop == CropKind::Frame);
-    frame.detections.iter().zip(&scores.faces).enumerate().map(move |(i, (detection, score))| FaceRow {
+    // Why a face without a crop has no score.
+    let no_crop = match facts.scorer.as_ref().map(|scorer| scorer.crop) {
+        None => NotScored::NoScorer,
+        Some(CropKind::Frame) => NotScored::FrameScorer,
+        Some(CropKind::Box) => NotScored::OutOfFrame,
+    };
+    let scores = scores.faces.iter().map(move |score| score.unwrap_or(Err(no_crop)));
+    frame.detections.iter().zip(scores).enumerate().map(move |(i, (detection, score))| FaceRow {
         media_id: media.media_id.clone(),
         key: media.key.clone(),
         frame_index: frame.index,
@@ -197,10 +207,10 @@ fn face_rows(
         track_id: None,
         face: detection.face,
         detector: DETECTOR,
-        logit: score.map(|s| s.logit),
-        score: score.map(|s| s.score),
+        logit: score.ok().map(|s| s.logit),
+        score: score.ok().map(|s| s.score),
         calibrated_score: None,
-        not_scored: score.is_none().then(|| if face_scorer { reason(facts, true) } else { NotScored::FrameScorer }),
+        not_scored: score.err(),
         sharpness: detection.sharpness,
         scorer: media.scorer.clone(),
     })

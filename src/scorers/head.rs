@@ -31,7 +31,8 @@ impl Head {
     /// # Errors
     /// A tensor that is missing, or of another shape than the tower's output asks for.
     pub fn linear(weights: &Weights, width: usize) -> Result<Self, NetworkError> {
-        let classes = weights.shapes().find(|(name, _)| *name == "weight").map_or(1, |(_, shape)| shape[0]);
+        let classes =
+            weights.shapes().find(|(name, _)| *name == "weight").map_or(1, |(_, shape)| *shape.first().unwrap_or(&0));
         if !(1..=2).contains(&classes) {
             return Err(NetworkError::Weights(format!(
                 "head: expected a tensor \"weight\" of shape [1, {width}] or [2, {width}], found {classes} rows"

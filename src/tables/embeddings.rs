@@ -23,6 +23,6 @@ impl Table for EmbeddingRow {
         Column { name: "frame_index", unit: "", required: true, meaning: "Number of the frame from 0", values: |r| int32(r, |r| Some(r.frame_index)) },
         Column { name: "face_index", unit: "", required: false, meaning: "Number of the face in its frame; null where the crop is the whole frame", values: |r| int32(r, |r| r.face_index) },
         Column { name: "tower", unit: "", required: true, meaning: "Shape of the tower and start of its weights' hash: vectors of one tower may be compared", values: |r| text(r, |r| Some(&r.tower)) },
-        Column { name: "vector", unit: "", required: true, meaning: "The pooled output, before projection, not normalised: serves every head of the same tower", values: |r| list_float32(r, |r| &r.vector) },
+        Column { name: "vector", unit: "", required: true, meaning: "The pooled output, before projection, not normalised: serves every head of the same tower. A crop whose vector is not finite has no row", values: |r| list_float32(r, |r| &r.vector) },
     ];
 }

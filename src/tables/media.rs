@@ -62,6 +62,8 @@ pub enum NotScored {
     NoFace,
     /// The scorer looks at whole frames: this row is a face's.
     FrameScorer,
+    /// Nothing of the face's box lies in the frame.
+    OutOfFrame,
     /// The object was rejected.
     Rejected,
     /// The tower or the head gave NaN or infinity.
@@ -75,6 +77,7 @@ impl NotScored {
             Self::NoScorer => "no_scorer",
             Self::NoFace => "no_face",
             Self::FrameScorer => "frame_scorer",
+            Self::OutOfFrame => "out_of_frame",
             Self::Rejected => "rejected",
             Self::NotFinite => "not_finite",
         }

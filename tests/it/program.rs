@@ -147,8 +147,7 @@ pub fn column(rows: &[Row], name: &str) -> Vec<Value> {
 pub fn rows_of_part(body: Bytes) -> Vec<Row> {
     let reader = SerializedFileReader::new(body).unwrap();
     let rows = reader.get_row_iter(None).unwrap();
-    rows.map(|row| row.unwrap().get_column_iter().map(|(name, field)| (name.clone(), value(field))).collect())
-        .collect()
+    rows.map(|row| row.unwrap().get_column_iter().map(|(name, field)| (name.clone(), value(field))).collect()).collect()
 }
 
 /// Numbers as f64, which holds every f32 and i32 exactly; a NaN is no JSON and becomes a word.

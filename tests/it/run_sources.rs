@@ -6,9 +6,7 @@ use std::path::Path;
 use aws_sdk_s3::primitives::ByteStream;
 use serde_json::Value;
 
-use crate::program::{
-    Landed, Row, Sweep, column, finish, landed_in_bucket, landed_in_folder, media, rows, without,
-};
+use crate::program::{Landed, Row, Sweep, column, finish, landed_in_bucket, landed_in_folder, media, rows, without};
 use crate::servers::faults::{Fault, Operation, When};
 use crate::servers::moto::MotoServer;
 use crate::servers::s3s_server::S3Server;
@@ -76,8 +74,7 @@ fn check_same_tables(found: &Landed, expected: &Landed, keys: &[&str], pair: &st
 
 fn reference() -> Landed {
     let (source, out) = (folder_of_pictures(), tempfile::tempdir().unwrap());
-    let sweep =
-        Sweep { source: text(source.path()), out: text(out.path()), scorer: "untrained-demo", flags: &[] };
+    let sweep = Sweep { source: text(source.path()), out: text(out.path()), scorer: "untrained-demo", flags: &[] };
     sweep.succeed(&[]);
     let landed = landed_in_folder(out.path());
     let keys = column(&rows(&landed, "media"), "key");
@@ -128,8 +125,7 @@ async fn a_bucket_of_a_server_that_we_did_not_write_gives_the_same_rows() {
         ("AWS_ACCESS_KEY_ID", "testing".to_owned()),
         ("AWS_SECRET_ACCESS_KEY", "testing".to_owned()),
     ];
-    Sweep { source: "s3://archive/", out: "s3://results", scorer: "untrained-demo", flags: &[] }
-        .succeed(&environment);
+    Sweep { source: "s3://archive/", out: "s3://results", scorer: "untrained-demo", flags: &[] }.succeed(&environment);
     let mut landed = Landed::new();
     let mut pages = client.list_objects_v2().bucket(RESULTS).into_paginator().send();
     while let Some(page) = pages.next().await {
@@ -281,11 +277,8 @@ fn an_object_that_the_server_never_hands_out_is_fetch_failed_and_may_be_tried_ag
 
 #[test]
 fn an_object_in_cold_storage_is_not_called_something_else_than_media() {
-    let (_, row) = check_one_fails(
-        When::From(1),
-        Fault::Status(403, "InvalidObjectState"),
-        ("rejected", "denied", false),
-    );
+    let (_, row) =
+        check_one_fails(When::From(1), Fault::Status(403, "InvalidObjectState"), ("rejected", "denied", false));
     assert!(row["error_message"].as_str().unwrap().contains("archived"), "{row:?}");
 }
 
@@ -369,8 +362,7 @@ fn wrong_and_missing_credentials_are_named_and_nothing_is_written() {
     let server = server_of_pictures();
     let out = tempfile::tempdir().unwrap();
     let sweep = Sweep { source: "s3://archive/", out: text(out.path()), scorer: "none", flags: &[] };
-    let without_key: Vec<_> =
-        server.environment().into_iter().filter(|(name, _)| !name.contains("KEY")).collect();
+    let without_key: Vec<_> = server.environment().into_iter().filter(|(name, _)| !name.contains("KEY")).collect();
     check_refused(&sweep, &without_key, 3, "AWS_ACCESS_KEY_ID");
     let mut wrong = without_key;
     wrong.push(("AWS_ACCESS_KEY_ID", "SOMEBODYELSE".to_owned()));
@@ -443,8 +435,7 @@ fn a_run_of_a_name_that_is_taken_is_refused_and_changes_nothing() {
 fn a_source_without_objects_gives_tables_without_rows() {
     let source = tempfile::tempdir().unwrap();
     let out = tempfile::tempdir().unwrap();
-    let sweep =
-        Sweep { source: text(source.path()), out: text(out.path()), scorer: "untrained-demo", flags: &[] };
+    let sweep = Sweep { source: text(source.path()), out: text(out.path()), scorer: "untrained-demo", flags: &[] };
     let finished = sweep.succeed(&[]);
     assert!(finished.stderr.contains("no object was found"), "{}", finished.stderr);
     let landed = landed_in_folder(out.path());
@@ -475,7 +466,10 @@ fn a_filter_lets_through_what_it_names() {
         (&["--suffix", ".txt", "--suffix", "small.jpg"], &["note.txt", "portrait_small.jpg", "sub/SMALL.JPG"]),
         (&["--include", "sub/*"], &["sub/SMALL.JPG"]),
         (&["--include", "*o*.jpg", "--exclude", "*_*"], &["astronaut.jpg", "group.jpg"]),
-        (&["--suffix", ".jpg", "--exclude", "*.JPG", "--exclude", "g*"], &["astronaut.jpg", "no_face.jpg", "portrait_small.jpg"]),
+        (
+            &["--suffix", ".jpg", "--exclude", "*.JPG", "--exclude", "g*"],
+            &["astronaut.jpg", "no_face.jpg", "portrait_small.jpg"],
+        ),
         (&["--min-size", &group], &["group.jpg"]),
         (&["--max-size", &small], &["note.txt", "portrait_small.jpg", "sub/SMALL.JPG"]),
         (&["--modified-before", "2020-06-22"], &["no_face.jpg"]),

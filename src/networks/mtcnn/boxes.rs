@@ -22,6 +22,12 @@ pub(super) struct Window {
     pub y1: usize,
 }
 
+impl Window {
+    pub fn whole(picture: &image::RgbImage) -> Self {
+        Self { x0: 0, y0: 0, x1: picture.width() as usize, y1: picture.height() as usize }
+    }
+}
+
 impl FaceBox {
     /// Truncated towards zero, one-based, clipped to the picture (`pad` of the reference).
     pub(super) fn pixels_in(self, (width_px, height_px): (u32, u32)) -> Option<Window> {

@@ -9,24 +9,26 @@
 //! ```
 
 mod boxes;
+mod direct;
 mod layers;
 mod onet;
 mod pnet;
 mod pyramid;
 mod rnet;
 
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 use image::RgbImage;
 
-use self::boxes::{Candidate, Overlap};
-use self::onet::ONet;
+use self::boxes::{Candidate, Overlap, Window};
+use self::direct::DirectNetworks;
+use self::onet::{Finished, ONet};
 use self::pnet::PNet;
-use self::rnet::RNet;
+use self::pyramid::LevelSize;
+use self::rnet::{RNet, Refined};
 use super::NetworkError;
 use super::weights::Weights;
 
 pub use self::boxes::FaceBox;
-pub use self::pyramid::area_resize;
 
 /// The three networks as they are compiled into the program.
 pub const WEIGHTS: [(&str, &[u8]); 3] = [
@@ -65,11 +67,15 @@ pub struct Face {
 
 /// The cascade with its weights on one device.
 #[derive(Debug)]
-pub struct Mtcnn {
-    pnet: PNet,
-    rnet: RNet,
-    onet: ONet,
-    device: Device,
+pub struct Mtcnn(Networks);
+
+/// The same three networks, as the device wants them.
+#[derive(Debug)]
+enum Networks {
+    /// On a CPU: direct convolutions.
+    Direct(Box<DirectNetworks>),
+    /// Anywhere else: candle's operations.
+    Candle { pnet: PNet, rnet: RNet, onet: ONet, device: Device },
 }
 
 impl Mtcnn {
@@ -78,8 +84,21 @@ impl Mtcnn {
     /// # Errors
     /// Only a device that refuses: the weights are checked by the tests.
     pub fn new(device: &Device) -> Result<Self, NetworkError> {
-        let [p, r, o] = WEIGHTS.map(|(name, bytes)| Weights::from_bytes(name, bytes, device));
-        Ok(Self { pnet: PNet::new(&p?)?, rnet: RNet::new(&r?)?, onet: ONet::new(&o?)?, device: device.clone() })
+        if device.is_cpu() {
+            let [p, r, o] = weights(device)?;
+            return Ok(Self(Networks::Direct(Box::new(DirectNetworks::new(&p, &r, &o)?))));
+        }
+        Self::in_candle(device)
+    }
+
+    /// The cascade in candle's operations whatever the device: what the direct networks are compared with.
+    ///
+    /// # Errors
+    /// Only a device that refuses.
+    pub fn in_candle(device: &Device) -> Result<Self, NetworkError> {
+        let [p, r, o] = weights(device)?;
+        let (pnet, rnet, onet) = (PNet::new(&p)?, RNet::new(&r)?, ONet::new(&o)?);
+        Ok(Self(Networks::Candle { pnet, rnet, onet, device: device.clone() }))
     }
 
     /// The faces of one picture, the most confident first.
@@ -92,23 +111,20 @@ impl Mtcnn {
         let [p_threshold, r_threshold, o_threshold] = settings.thresholds;
         let mut candidates = self.propose(picture, settings, p_threshold)?;
 
-        candidates.retain_mut(|c| c.refine_by_size());
-        let (mut candidates, crops) = self.crops(picture, candidates, rnet::INPUT_PX)?;
-        if let Some(crops) = crops {
-            let found = self.rnet.forward(&crops)?;
-            candidates = boxes::keep_above(&candidates, &found.confidences, &found.offsets, r_threshold);
-            candidates = boxes::suppress(candidates, Overlap::Union, 0.7);
-            candidates.retain_mut(|c| c.refine_inclusive());
-            candidates.iter_mut().for_each(Candidate::make_square);
-        }
+        candidates.retain_mut(Candidate::refine_by_size);
+        let (shown, windows) = with_windows(candidates, picture);
+        let found = self.refine(picture, &windows)?;
+        let candidates = boxes::keep_above(&shown, &found.confidences, &found.offsets, r_threshold);
+        let mut candidates = boxes::suppress(candidates, Overlap::Union, 0.7);
+        candidates.retain_mut(Candidate::refine_inclusive);
+        candidates.iter_mut().for_each(Candidate::make_square);
 
-        let (candidates, crops) = self.crops(picture, candidates, onet::INPUT_PX)?;
-        let Some(crops) = crops else { return Ok(vec![]) };
-        let found = self.onet.forward(&crops)?;
-        let landmarks = boxes::landmarks_in_frame(&candidates, &found.landmarks);
-        let mut faces = boxes::keep_above(&candidates, &found.confidences, &found.offsets, o_threshold);
+        let (shown, windows) = with_windows(candidates, picture);
+        let found = self.finish(picture, &windows)?;
+        let landmarks = boxes::landmarks_in_frame(&shown, &found.landmarks);
+        let mut faces = boxes::keep_above(&shown, &found.confidences, &found.offsets, o_threshold);
         faces.iter_mut().for_each(|c| c.landmarks = landmarks[c.index]);
-        faces.retain_mut(|c| c.refine_inclusive());
+        faces.retain_mut(Candidate::refine_inclusive);
         let faces = boxes::suppress(faces, Overlap::Smaller, 0.7);
         Ok(faces
             .into_iter()
@@ -125,34 +141,44 @@ impl Mtcnn {
     ) -> Result<Vec<Candidate>, NetworkError> {
         let mut all = vec![];
         for scale in pyramid::scales(picture.dimensions(), settings) {
-            let level = pyramid::level(picture, scale);
-            let found = self.pnet.propose(&level, scale, threshold, &self.device)?;
+            let found = match &self.0 {
+                Networks::Direct(networks) => networks.propose(picture, scale, threshold),
+                Networks::Candle { pnet, device, .. } => pnet.propose(picture, scale, threshold, device)?,
+            };
             all.extend(boxes::suppress(found, Overlap::Union, 0.5));
         }
-        let kept = boxes::suppress(all, Overlap::Union, 0.7);
-        Ok(kept)
+        Ok(boxes::suppress(all, Overlap::Union, 0.7))
     }
 
-    /// The candidates that have pixels in the picture, and those pixels, resized: [n, 3, side, side].
-    fn crops(
-        &self,
-        picture: &RgbImage,
-        mut candidates: Vec<Candidate>,
-        side_px: usize,
-    ) -> Result<(Vec<Candidate>, Option<candle_core::Tensor>), NetworkError> {
-        let size = picture.dimensions();
-        candidates.retain(|c| c.bounds.pixels_in(size).is_some());
-        if candidates.is_empty() {
-            return Ok((candidates, None));
+    fn refine(&self, picture: &RgbImage, windows: &[Window]) -> Result<Refined, NetworkError> {
+        match &self.0 {
+            Networks::Direct(networks) => Ok(networks.refine(picture, windows)),
+            Networks::Candle { rnet, device, .. } => rnet.forward(&crops(picture, windows, rnet::INPUT_PX, device)?),
         }
-        let mut values = Vec::with_capacity(candidates.len() * 3 * side_px * side_px);
-        for candidate in &candidates {
-            if let Some(window) = candidate.bounds.pixels_in(size) {
-                pyramid::area_resize_into(picture, window, (side_px, side_px), &mut values);
-            }
-        }
-        let shape = (candidates.len(), 3, side_px, side_px);
-        let crops = candle_core::Tensor::from_vec(values, shape, &self.device)?;
-        Ok((candidates, Some(crops)))
     }
+
+    fn finish(&self, picture: &RgbImage, windows: &[Window]) -> Result<Finished, NetworkError> {
+        match &self.0 {
+            Networks::Direct(networks) => Ok(networks.finish(picture, windows)),
+            Networks::Candle { onet, device, .. } => onet.forward(&crops(picture, windows, onet::INPUT_PX, device)?),
+        }
+    }
+}
+
+fn weights(device: &Device) -> Result<[Weights; 3], NetworkError> {
+    let [p, r, o] = WEIGHTS.map(|(name, bytes)| Weights::from_bytes(name, bytes, device));
+    Ok([p?, r?, o?])
+}
+
+/// The candidates that have pixels in the picture, and where those are.
+fn with_windows(candidates: Vec<Candidate>, picture: &RgbImage) -> (Vec<Candidate>, Vec<Window>) {
+    let size = picture.dimensions();
+    candidates.into_iter().filter_map(|c| Some((c, c.bounds.pixels_in(size)?))).unzip()
+}
+
+/// The windows of a picture, resized: [n, 3, side, side].
+fn crops(picture: &RgbImage, windows: &[Window], side_px: usize, device: &Device) -> Result<Tensor, NetworkError> {
+    let size = LevelSize { width: side_px, height: side_px };
+    let values: Vec<f32> = windows.iter().flat_map(|window| pyramid::area_resize(picture, *window, size)).collect();
+    Ok(Tensor::from_vec(values, (windows.len(), 3, side_px, side_px), device)?)
 }

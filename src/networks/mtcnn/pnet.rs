@@ -1,10 +1,11 @@
 //! The proposal network: slides over a level, one 12×12 cell every second pixel.
 
 use candle_core::{Device, Tensor};
+use image::RgbImage;
 
-use super::boxes::{Candidate, FaceBox};
+use super::boxes::{Candidate, FaceBox, Window};
 use super::layers::{ConvPRelu, max_pool};
-use super::pyramid::Level;
+use super::pyramid::{LevelSize, area_resize};
 use crate::networks::NetworkError;
 use crate::networks::weights::Weights;
 
@@ -45,23 +46,25 @@ impl PNet {
         x.conv2d(&self.heads, 0, 1, 1, 1)?.broadcast_add(&self.heads_bias)
     }
 
-    /// The cells of a level whose probability reaches `threshold`, as boxes in pixels of the frame.
+    /// The cells of the picture at `scale` whose probability reaches `threshold`, row by row, as boxes of the frame.
     pub fn propose(
         &self,
-        level: &Level,
+        picture: &RgbImage,
         scale: f64,
         threshold: f32,
         device: &Device,
     ) -> Result<Vec<Candidate>, NetworkError> {
-        let Level { width, height, values } = level;
+        let level = LevelSize::new(picture.dimensions(), scale);
+        let LevelSize { width, height } = level;
+        let values = area_resize(picture, Window::whole(picture), level);
+        let whole = Tensor::from_vec(values, (1, 3, height, width), device)?;
         let out_rows = (height - 2).div_ceil(2).saturating_sub(4);
-        let whole = Tensor::from_slice(values, (1, 3, *height, *width), device)?;
         let mut found = vec![];
         for first_row in (0..out_rows).step_by(STRIP_ROWS) {
             let last_row = (first_row + STRIP_ROWS).min(out_rows);
             // The rows that these outputs see: two for each pooled row, four pooled rows of context, two of conv1.
             let top = 2 * first_row;
-            let bottom = (2 * (last_row + 4) + 2).min(*height);
+            let bottom = (2 * (last_row + 4) + 2).min(height);
             let strip = whole.narrow(2, top, bottom - top)?.contiguous()?;
             let out = self.forward(&strip)?.squeeze(0)?; // [6, rows, cells]
             let (_, rows, cells) = out.dims3()?;
@@ -81,14 +84,14 @@ impl PNet {
 }
 
 /// softmax of (no face, face), second entry.
-fn probability(no_face: f32, face: f32) -> f32 {
+pub(super) fn probability(no_face: f32, face: f32) -> f32 {
     let max = no_face.max(face);
     let (no_face, face) = ((no_face - max).exp(), (face - max).exp());
     face / (no_face + face)
 }
 
 /// `generateBoundingBox` of the reference: whole pixels of the frame, rounded down.
-fn frame_box_from_cell(x: usize, y: usize, scale: f64) -> FaceBox {
+pub(super) fn frame_box_from_cell(x: usize, y: usize, scale: f64) -> FaceBox {
     let scale = scale as f32;
     let near = |i: usize| ((STRIDE_PX * i as f32 + 1.0) / scale).floor();
     let far = |i: usize| ((STRIDE_PX * i as f32 + CELL_PX) / scale).floor();

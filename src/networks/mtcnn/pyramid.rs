@@ -3,19 +3,29 @@
 //! In: RGB8. Out: planar `f32`, (value − 127.5) / 128. The average over [⌊i·in/out⌋, ⌈(i+1)·in/out⌉) is that
 //! of PyTorch's `interpolate(mode="area")`; it enlarges by the same rule. Sums are whole numbers, so they are exact.
 
+use std::ops::Range;
+
 use image::RgbImage;
 
 use super::MtcnnSettings;
 use super::boxes::Window;
 
 /// P-Net's receptive field: the smallest face fills it at the first level.
-const CELL_PX: f64 = 12.0;
+pub(super) const CELL_PX: f64 = 12.0;
 
-/// A picture as P-Net sees it: 3 planes of `height` × `width`.
-pub(super) struct Level {
+/// The sides of one level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LevelSize {
     pub width: usize,
     pub height: usize,
-    pub values: Vec<f32>,
+}
+
+impl LevelSize {
+    /// Rounded as the reference rounds: down, after one is added.
+    pub fn new((width_px, height_px): (u32, u32), scale: f64) -> Self {
+        let side = |full: u32| (f64::from(full) * scale + 1.0) as usize;
+        Self { width: side(width_px), height: side(height_px) }
+    }
 }
 
 /// The factors of the levels, from the largest picture to the smallest.
@@ -31,42 +41,29 @@ pub(super) fn scales((width_px, height_px): (u32, u32), settings: &MtcnnSettings
     scales
 }
 
-pub(super) fn level(picture: &RgbImage, scale: f64) -> Level {
-    let (full_width, full_height) = picture.dimensions();
-    let side = |full: u32| (f64::from(full) * scale + 1.0) as usize;
-    let (width, height) = (side(full_width), side(full_height));
-    let mut values = Vec::with_capacity(3 * width * height);
-    let whole = Window { x0: 0, y0: 0, x1: full_width as usize, y1: full_height as usize };
-    area_resize_into(picture, whole, (width, height), &mut values);
-    Level { width, height, values }
-}
-
-/// The whole picture at another size, planar and normalised: 3 × `height` × `width`.
-#[must_use]
-pub fn area_resize(picture: &RgbImage, (width, height): (usize, usize)) -> Vec<f32> {
-    let mut values = vec![];
-    let whole = Window { x0: 0, y0: 0, x1: picture.width() as usize, y1: picture.height() as usize };
-    area_resize_into(picture, whole, (width, height), &mut values);
+/// The picture at another size, planar and normalised: 3 × `height` × `width`.
+pub(super) fn area_resize(picture: &RgbImage, window: Window, size: LevelSize) -> Vec<f32> {
+    let LevelSize { width, height } = size;
+    let mut values = vec![0.0; 3 * width * height];
+    area_resize_rows(picture, window, size, 0..height, &mut values, |channel, y, x| (channel * height + y) * width + x);
     values
 }
 
-/// Appends the three planes of `window` at `width` × `height` to `values`.
-pub(super) fn area_resize_into(
+/// The rows `rows` of `window` resized to `size`; `place` says where the value of (channel, y, x) goes in `target`.
+pub(super) fn area_resize_rows(
     picture: &RgbImage,
     window: Window,
-    (width, height): (usize, usize),
-    values: &mut Vec<f32>,
+    LevelSize { width, height }: LevelSize,
+    rows: Range<usize>,
+    target: &mut [f32],
+    place: impl Fn(usize, usize, usize) -> usize,
 ) {
     let stride = picture.width() as usize * 3;
     let pixels = picture.as_raw();
     let (in_width, in_height) = (window.x1 - window.x0, window.y1 - window.y0);
     let columns: Vec<(usize, usize)> = (0..width).map(|x| span(x, in_width, width)).collect();
-    let start = values.len();
-    values.resize(start + 3 * width * height, 0.0);
-    let (red, rest) = values[start..].split_at_mut(width * height);
-    let (green, blue) = rest.split_at_mut(width * height);
     let mut sums = vec![0_u32; in_width * 3];
-    for y in 0..height {
+    for y in rows {
         let (y0, y1) = span(y, in_height, height);
         sums.fill(0);
         for row in y0..y1 {
@@ -75,18 +72,18 @@ pub(super) fn area_resize_into(
                 *sum += u32::from(value);
             }
         }
+        let sums = sums.as_chunks::<3>().0;
         for (x, &(x0, x1)) in columns.iter().enumerate() {
             let mut total = [0_u32; 3];
-            for sum in sums[x0 * 3..x1 * 3].chunks_exact(3) {
-                total[0] += sum[0];
-                total[1] += sum[1];
-                total[2] += sum[2];
+            for sum in &sums[x0..x1] {
+                for (total, sum) in total.iter_mut().zip(sum) {
+                    *total += sum;
+                }
             }
             let count = ((x1 - x0) * (y1 - y0)) as f32;
-            let normalised = |total: u32| (total as f32 / count - 127.5) * 0.007_812_5;
-            red[y * width + x] = normalised(total[0]);
-            green[y * width + x] = normalised(total[1]);
-            blue[y * width + x] = normalised(total[2]);
+            for (channel, total) in total.into_iter().enumerate() {
+                target[place(channel, y, x)] = (total as f32 / count - 127.5) * 0.007_812_5;
+            }
         }
     }
 }

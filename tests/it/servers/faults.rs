@@ -66,15 +66,29 @@ pub struct Faults {
 
 #[derive(Debug, Default)]
 struct Inner {
-    rules: Vec<(Rule, u64)>,
+    rules: Vec<Armed>,
     calls: Vec<Call>,
     counts: BTreeMap<Operation, u64>,
+}
+
+/// A rule, and how many of the calls that it speaks of came.
+#[derive(Debug)]
+struct Armed {
+    rule: Rule,
+    /// `None`: any key.
+    key: Option<String>,
+    seen: u64,
 }
 
 impl Faults {
     /// Adds a rule; it counts from now on.
     pub fn add(&self, rule: Rule) {
-        self.inner.lock().unwrap().rules.push((rule, 0));
+        self.inner.lock().unwrap().rules.push(Armed { rule, key: None, seen: 0 });
+    }
+
+    /// The same for the calls about one key alone.
+    pub fn add_for_key(&self, key: &str, rule: Rule) {
+        self.inner.lock().unwrap().rules.push(Armed { rule, key: Some(key.to_owned()), seen: 0 });
     }
 
     pub fn clear(&self) {
@@ -95,8 +109,8 @@ impl Faults {
         inner.calls.push(Call { operation, key: key.to_owned() });
         *inner.counts.entry(operation).or_default() += 1;
         let mut ordered = None;
-        for (rule, seen) in &mut inner.rules {
-            if rule.operation.is_some_and(|of| of != operation) {
+        for Armed { rule, key: only, seen } in &mut inner.rules {
+            if rule.operation.is_some_and(|of| of != operation) || only.as_ref().is_some_and(|only| only != key) {
                 continue;
             }
             *seen += 1;

@@ -150,6 +150,11 @@ impl S3Server {
         self.backend.faults.add(rule);
     }
 
+    /// Such calls of `operation` about `key` fail so.
+    pub fn fail_key(&self, operation: Operation, key: &str, when: When, fault: Fault) {
+        self.backend.faults.add_for_key(key, Rule { operation: Some(operation), when, fault });
+    }
+
     pub fn clear_rules(&self) {
         self.backend.faults.clear();
     }
