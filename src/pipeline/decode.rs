@@ -90,6 +90,9 @@ impl Header {
     }
 }
 
+/// What a decoder may take for its tables whatever the size of the picture; next to a frame it is nothing.
+const DECODER_TABLES_BYTES: u64 = 1 << 20;
+
 /// # Errors
 /// A header that is broken, unsupported, or promises more than the limits allow.
 pub fn read_header(bytes: &Bytes, format: ImageFormat, limits: DecodeLimits) -> Result<Header, Rejection> {
@@ -110,9 +113,12 @@ pub fn read_header(bytes: &Bytes, format: ImageFormat, limits: DecodeLimits) -> 
     let color = decoder.color_type();
     let steps = if color == ColorType::Rgb8 { 0 } else { decoder.total_bytes() };
     let alpha = if color.has_alpha() { rgba_bytes } else { 0 };
-    // Decoders of WebP and GIF compose on a canvas of their own.
-    let canvas = if matches!(format, ImageFormat::WebP | ImageFormat::Gif) { rgba_bytes } else { 0 };
-    Header::new((width, height), orientation, steps.saturating_add(alpha + canvas), limits)
+    let own = match format {
+        ImageFormat::WebP | ImageFormat::Gif => rgba_bytes, // composed on a canvas
+        ImageFormat::Tiff => decoder.total_bytes(),         // unpacked strip by strip, of which there may be one
+        _ => 0,
+    };
+    Header::new((width, height), orientation, steps.saturating_add(own).saturating_add(alpha), limits)
 }
 
 /// # Errors
@@ -121,7 +127,7 @@ pub fn decode(bytes: &Bytes, format: ImageFormat, header: Header) -> Result<RgbI
     let picture = if format == ImageFormat::Jpeg {
         decode_jpeg(bytes)?
     } else {
-        let decoder = decoder(bytes, format, header.decode_bytes)?;
+        let decoder = decoder(bytes, format, header.decode_bytes + DECODER_TABLES_BYTES)?;
         DynamicImage::from_decoder(decoder).map_err(|e| rejection_of(&e))?
     };
     let mut picture = DynamicImage::ImageRgb8(over_black(picture));
