@@ -17,16 +17,16 @@ export DEEPSWEEP_READERS_PYTHON=$PWD/target/venv-readers/bin/python
 export DEEPSWEEP_MOTO_SERVER=$PWD/target/venv-moto/bin/moto_server
 
 step "format"
-cargo fmt --check
+cargo fmt --all --check
 
 step "licences and sources"
 cargo deny --locked check bans licenses sources
 
 step "lints"
-cargo clippy --all-targets --locked -- -D warnings
+cargo clippy --workspace --all-targets --locked -- -D warnings
 
 step "tests"
-cargo nextest run --locked "$@"
+cargo nextest run --workspace --locked "$@"
 
 # The demo as the README has it, with the program that was just tested: building it again, optimised, would take
 # as long as everything above.

@@ -33,10 +33,18 @@ struct Reference {
 
 #[test]
 fn finds_the_faces_that_facenet_pytorch_finds_and_no_others() {
+    check_all(&Mtcnn::new(&Device::Cpu).unwrap());
+}
+
+#[test]
+fn finds_the_same_faces_in_candle_s_operations() {
+    check_all(&Mtcnn::in_candle(&Device::Cpu).unwrap());
+}
+
+fn check_all(mtcnn: &Mtcnn) {
     let folder = crate::root().join("tests/golden");
     let golden: Golden = serde_json::from_str(&std::fs::read_to_string(folder.join("mtcnn.json")).unwrap()).unwrap();
     assert!(golden.cases.iter().map(|case| case.faces.len()).sum::<usize>() > 40, "the goldens are incomplete");
-    let mtcnn = Mtcnn::new(&Device::Cpu).unwrap();
     for case in &golden.cases {
         let picture = image::open(folder.join(&case.file)).unwrap().to_rgb8();
         let settings = MtcnnSettings { min_face_px: case.min_face_px, ..Default::default() };

@@ -75,7 +75,15 @@ enum Networks {
     /// On a CPU: direct convolutions.
     Direct(Box<DirectNetworks>),
     /// Anywhere else: candle's operations.
-    Candle { pnet: PNet, rnet: RNet, onet: ONet, device: Device },
+    Candle(Box<CandleNetworks>),
+}
+
+#[derive(Debug)]
+struct CandleNetworks {
+    pnet: PNet,
+    rnet: RNet,
+    onet: ONet,
+    device: Device,
 }
 
 impl Mtcnn {
@@ -98,7 +106,7 @@ impl Mtcnn {
     pub fn in_candle(device: &Device) -> Result<Self, NetworkError> {
         let [p, r, o] = weights(device)?;
         let (pnet, rnet, onet) = (PNet::new(&p)?, RNet::new(&r)?, ONet::new(&o)?);
-        Ok(Self(Networks::Candle { pnet, rnet, onet, device: device.clone() }))
+        Ok(Self(Networks::Candle(Box::new(CandleNetworks { pnet, rnet, onet, device: device.clone() }))))
     }
 
     /// The faces of one picture, the most confident first.
@@ -143,7 +151,7 @@ impl Mtcnn {
         for scale in pyramid::scales(picture.dimensions(), settings) {
             let found = match &self.0 {
                 Networks::Direct(networks) => networks.propose(picture, scale, threshold),
-                Networks::Candle { pnet, device, .. } => pnet.propose(picture, scale, threshold, device)?,
+                Networks::Candle(it) => it.pnet.propose(picture, scale, threshold, &it.device)?,
             };
             all.extend(boxes::suppress(found, Overlap::Union, 0.5));
         }
@@ -153,14 +161,14 @@ impl Mtcnn {
     fn refine(&self, picture: &RgbImage, windows: &[Window]) -> Result<Refined, NetworkError> {
         match &self.0 {
             Networks::Direct(networks) => Ok(networks.refine(picture, windows)),
-            Networks::Candle { rnet, device, .. } => rnet.forward(&crops(picture, windows, rnet::INPUT_PX, device)?),
+            Networks::Candle(it) => it.rnet.forward(&crops(picture, windows, rnet::INPUT_PX, &it.device)?),
         }
     }
 
     fn finish(&self, picture: &RgbImage, windows: &[Window]) -> Result<Finished, NetworkError> {
         match &self.0 {
             Networks::Direct(networks) => Ok(networks.finish(picture, windows)),
-            Networks::Candle { onet, device, .. } => onet.forward(&crops(picture, windows, onet::INPUT_PX, device)?),
+            Networks::Candle(it) => it.onet.forward(&crops(picture, windows, onet::INPUT_PX, &it.device)?),
         }
     }
 }
