@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use bytesize::ByteSize;
+use futures::TryStreamExt;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
@@ -25,8 +26,8 @@ use crate::scorers::Scorer;
 use crate::settings::{Explained, Settings};
 use crate::storage::open::{open_destination, open_source};
 use crate::storage::{Store, StoreError};
-use crate::tables::SCHEMA_VERSION;
-use crate::tables::part::CommittedPart;
+use crate::tables::part::{self, CommittedPart};
+use crate::tables::{self, SCHEMA_VERSION};
 
 /// What a run came to.
 #[derive(Debug)]
@@ -69,7 +70,7 @@ pub async fn run(settings: &Settings, display: &Display, shutdown: CancellationT
     let opening = async {
         let (source, prefix) = open_source(&settings.source, &settings.s3, Some(&settings.out)).await?;
         let store = open_destination(&settings.out, &settings.s3).await?;
-        refuse_finished_run(store.as_ref(), &settings.run_id).await?;
+        refuse_used_run_id(store.as_ref(), &settings.dt.to_string(), &settings.run_id).await?;
         Ok::<_, Error>((source, prefix, store))
     };
     let (source, prefix, store) = tokio::select! {
@@ -216,18 +217,22 @@ fn fingerprint(detector: &MtcnnSettings, scorer: Option<&Scorer>) -> String {
     hexadecimal(&hasher.finalize())
 }
 
-/// A run that is done is never written again: another name, or another destination.
-async fn refuse_finished_run(store: &dyn Store, run_id: &str) -> Result<(), Error> {
-    use futures::TryStreamExt;
-    let key = success_key(run_id);
-    let found = store.list(&key).try_next().await;
-    match found {
-        Ok(None) | Err(StoreError::NotFound { .. }) => Ok(()),
-        Ok(Some(_)) => {
-            Err(Error::Usage(format!("run {run_id:?} is finished at this destination: choose another --run-id")))
+/// A run is written once: parts of an earlier attempt, whole or not, are never mixed with those of another.
+async fn refuse_used_run_id(store: &dyn Store, dt: &str, run_id: &str) -> Result<(), Error> {
+    let tables = tables::describe().into_iter().map(|table| part::folder(table.name, dt, run_id));
+    for prefix in tables.chain([success_key(run_id)]) {
+        match store.list(&prefix).try_next().await {
+            Ok(None) | Err(StoreError::NotFound { .. }) => {}
+            Ok(Some(found)) => {
+                return Err(Error::Usage(format!(
+                    "run {run_id:?} exists at this destination ({}): choose another --run-id",
+                    found.key
+                )));
+            }
+            Err(error) => return Err(error.into()),
         }
-        Err(error) => Err(error.into()),
     }
+    Ok(())
 }
 
 fn success_key(run_id: &str) -> String {

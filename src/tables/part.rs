@@ -61,8 +61,14 @@ pub fn encode<T: Table>(rows: &[&T], context: &PartContext) -> Result<EncodedPar
         return Err(ParquetError::General(format!("expected {} rows, read back {read_back}", rows.len())));
     }
     let PartContext { run_id, dt, shard, slice, .. } = context;
-    let key = format!("{}/dt={dt}/run={run_id}/part-{shard:05}-{slice:06}.parquet", T::NAME);
+    let key = format!("{}part-{shard:05}-{slice:06}.parquet", folder(T::NAME, dt, run_id));
     Ok(EncodedPart { key, body, rows: rows.len() })
+}
+
+/// Where the parts of one run stand: `<table>/dt=YYYY-MM-DD/run=<run_id>/`.
+#[must_use]
+pub fn folder(table: &str, dt: &str, run_id: &str) -> String {
+    format!("{table}/dt={dt}/run={run_id}/")
 }
 
 impl EncodedPart {
