@@ -27,6 +27,17 @@ pub enum Error {
 }
 
 impl Error {
+    /// The same error with more to say.
+    #[must_use]
+    pub fn with(self, more: impl fmt::Display) -> Self {
+        match self {
+            Self::Usage(what) => Self::Usage(format!("{what}{more}")),
+            Self::Input(what) => Self::Input(format!("{what}{more}")),
+            Self::TooManyFailed(what) => Self::TooManyFailed(format!("{what}{more}")),
+            Self::TryAgain(what) => Self::TryAgain(format!("{what}{more}")),
+        }
+    }
+
     /// The process exit code, the contract with schedulers.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
@@ -88,20 +99,6 @@ pub enum RejectionClass {
 }
 
 impl RejectionClass {
-    /// Every class, in the order of the documentation.
-    pub const ALL: [Self; 10] = [
-        Self::Empty,
-        Self::NotMedia,
-        Self::Unsupported,
-        Self::Corrupt,
-        Self::TooLarge,
-        Self::Vanished,
-        Self::Changed,
-        Self::Denied,
-        Self::FetchFailed,
-        Self::Panicked,
-    ];
-
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -6,14 +6,14 @@
 /// the smallest cloud machines with two cores have 4 GiB.
 pub const MEMORY_BYTES: u64 = 2 << 30;
 
-/// The smallest budget that lets a 12-megapixel photograph through, turned and with its compressed bytes.
+/// The smallest budget that lets a 12-megapixel photograph through, progressive and turned (180 MB).
 pub const MIN_MEMORY_BYTES: u64 = 256 << 20;
 
-/// Of the memory budget, the share for compressed bytes; three times a day's usual ratio to their pixels.
-pub const COMPRESSED_SHARE: f64 = 0.25;
+/// Of the memory budget, the share for compressed bytes: photographs unpack to about ten times their size.
+pub const COMPRESSED_SHARE: f64 = 0.15;
 
-/// The share for crops that wait for the tower: 2,000 at 224 px with the default budget. The rest is for frames.
-pub const CROPS_SHARE: f64 = 0.15;
+/// The share for crops that wait for the tower: 1,400 at 224 px with the default budget. The rest is for frames.
+pub const CROPS_SHARE: f64 = 0.1;
 
 /// The largest object that is fetched whole. Photographs of 100 megapixels stay below 200 MB in every format
 /// but uncompressed 16-bit TIFF.

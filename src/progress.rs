@@ -108,18 +108,20 @@ impl Progress {
         let elapsed = self.start.elapsed().as_secs_f64().max(1e-3);
         let listed = self.listed_objects.load(Relaxed);
         let more = if self.listing_ended.load(Relaxed) { "" } else { "+" };
-        let mut line = format!(
-            "{} of {listed}{more} objects, {} of {}{more}, {:.1} frames/s, {} faces, {} rejected",
-            tally.objects,
-            ByteSize(tally.bytes).display().iec(),
-            ByteSize(self.listed_bytes.load(Relaxed)).display().iec(),
-            tally.frames as f64 / elapsed,
-            tally.faces,
-            tally.rejected
-        );
+        let mut line = format!("{} of {listed}{more} objects", tally.objects);
         if let Some(left) = self.time_left(&tally) {
             let _ = write!(line, ", {} left", humantime::format_duration(left));
         }
+        // The most wanted first: a narrow terminal cuts the end.
+        let _ = write!(
+            line,
+            ", {} faces, {} rejected, {:.1} frames/s, {} of {}{more}",
+            tally.faces,
+            tally.rejected,
+            tally.frames as f64 / elapsed,
+            ByteSize(tally.bytes).display().iec(),
+            ByteSize(self.listed_bytes.load(Relaxed)).display().iec(),
+        );
         line
     }
 
@@ -140,7 +142,10 @@ impl Progress {
             Display::Bar(bar) => loop {
                 tokio::time::sleep(Duration::from_millis(150)).await; // smooth to the eye, nothing to the CPU
                 let tally = self.tally();
-                bar.set_length(self.listed_objects.load(Relaxed));
+                // Until the listing has ended nobody knows how long the bar is.
+                if self.listing_ended.load(Relaxed) {
+                    bar.set_length(self.listed_objects.load(Relaxed));
+                }
                 bar.set_position(tally.objects);
                 bar.set_message(self.line());
             },
@@ -164,7 +169,7 @@ impl Display {
     /// A bar for a terminal that is not told to be quiet.
     #[must_use]
     pub fn bar() -> Self {
-        let bar = ProgressBar::new(0);
+        let bar = ProgressBar::no_length();
         // The template is a constant and checked by a test.
         if let Ok(style) = ProgressStyle::with_template("{bar:24} {elapsed_precise} {wide_msg}") {
             bar.set_style(style.progress_chars("━╸ "));

@@ -47,9 +47,19 @@ struct Success<'a> {
     code_version: &'static str,
     fingerprint: &'a str,
     device: &'a str,
+    scorer: Option<Provenance<'a>>,
     settings: &'a [Explained],
     tally: &'a Tally,
     parts: &'a [CommittedPart],
+}
+
+/// Whose numbers the scores are, and what one may do with them.
+#[derive(Debug, Serialize)]
+struct Provenance<'a> {
+    id: &'a str,
+    tower: &'a str,
+    licence: &'a str,
+    source: &'a str,
 }
 
 /// Runs to the end, or until `shutdown`.
@@ -137,6 +147,12 @@ pub async fn run(settings: &Settings, display: &Display, shutdown: CancellationT
         code_version: env!("CARGO_PKG_VERSION"),
         fingerprint: &fingerprint,
         device: &device_name,
+        scorer: pipeline.scorer.as_ref().map(|scorer| Provenance {
+            id: &scorer.id,
+            tower: &scorer.tower_id,
+            licence: &scorer.licence,
+            source: &scorer.source,
+        }),
         settings: &settings.explained,
         tally: &tally,
         parts: &parts,

@@ -130,6 +130,12 @@ impl Resolver {
         let max_size = self.optional("max_size", flags.max_size, file.max_size);
         let modified_after = self.optional("modified_after", flags.modified_after, file.modified_after);
         let modified_before = self.optional("modified_before", flags.modified_before, file.modified_before);
+        if min_size.zip(max_size).is_some_and(|(min, max)| min > max) {
+            return Err("min_size: expected at most max_size, found more: no object can be both".to_owned());
+        }
+        if modified_after.zip(modified_before).is_some_and(|(after, before)| after >= before) {
+            return Err("modified_after: expected before modified_before: no object can be both".to_owned());
+        }
         let filter = Filter {
             include: globs(&include, &suffix)?,
             exclude: globs(&exclude, &[])?,
@@ -155,6 +161,7 @@ impl Resolver {
             .pick("max_object_size", flags.max_object_size, file.max_object_size, bytes(limits::MAX_OBJECT_BYTES))
             .as_u64();
         let max_pixels = self.pick("max_pixels", flags.max_pixels, file.max_pixels, limits::MAX_PIXELS);
+        in_range("max_pixels", max_pixels, 1, u64::MAX)?;
         let max_failed_share = self.pick("max_failed", flags.max_failed, file.max_failed, limits::MAX_FAILED_SHARE);
         in_range("max_failed", max_failed_share, 0.0, 1.0)?;
 
@@ -241,7 +248,7 @@ impl Resolver {
         let value = flag.or(file);
         match &value {
             Some(value) => self.explain(name, value, origin),
-            None => self.explain(name, &"-", origin),
+            None => self.explain(name, &unset(name), origin),
         }
         value
     }
@@ -265,6 +272,14 @@ impl Resolver {
 /// As the command line spells it.
 fn name_of<T: ValueEnum>(choice: T) -> String {
     choice.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned())
+}
+
+/// What holds where nobody says anything.
+fn unset(name: &str) -> &'static str {
+    match name {
+        "endpoint_url" | "region" | "path_style" => "as AWS configuration has it",
+        _ => "-",
+    }
 }
 
 fn in_range<T: PartialOrd + Display>(name: &str, value: T, min: T, max: T) -> Result<(), String> {

@@ -81,7 +81,7 @@ impl Header {
                 RejectionClass::TooLarge,
                 format_args!(
                     "expected a picture that takes at most {} bytes to decode (a part of --memory), \
-                     found one of {width_px}×{height_px} that takes {decode_bytes}",
+                     found one of {width_px}×{height_px} that takes {decode_bytes}; give more --memory",
                     limits.max_decode_bytes
                 ),
             ));
@@ -205,7 +205,7 @@ fn rejection_of(error: &ImageError) -> Rejection {
         ImageError::Unsupported(_) => RejectionClass::Unsupported,
         _ => RejectionClass::Corrupt,
     };
-    Rejection::new(class, one_line(&error.to_string()))
+    Rejection::new(class, format_args!("cannot be decoded: {}", one_line(&error.to_string())))
 }
 
 fn rejection_of_jpeg(error: &JpegError) -> Rejection {

@@ -40,11 +40,13 @@ pub async fn fetch(
     }
     let most = max_object_bytes.min(budget.capacity_bytes());
     // An object beyond the limit is opened all the same: what it is decides how its row reads.
-    let Some(reserved) = budget.reserve(size_bytes.min(most)).await else {
+    let wanted = if size_bytes > most { limits::SNIFF_BYTES as u64 } else { size_bytes };
+    let Some(reserved) = budget.reserve(wanted).await else {
         return Err(Rejection::new(RejectionClass::TooLarge, "the memory budget is closed"));
     };
     let start = Instant::now();
-    let outcome = Download { store, object: &media.object, most, bytes: BytesMut::new(), image: None }.run().await;
+    let bytes = BytesMut::with_capacity(wanted as usize);
+    let outcome = Download { store, object: &media.object, most, bytes, image: None }.run().await;
     media.seconds.fetch = start.elapsed().as_secs_f64();
     match outcome {
         Ok((bytes, image)) => {
@@ -138,12 +140,11 @@ impl Download<'_> {
                 let message = format!("expected {expected} bytes as listed, found more");
                 return Err(Stop::Final(self.failure(Rejection::new(RejectionClass::Changed, message))));
             }
-            if self.bytes.is_empty() {
-                self.bytes.reserve(expected.min(self.most) as usize);
-            }
-            let room = self.most.saturating_sub(self.bytes.len() as u64) as usize;
+            // Of an object that is too large only the beginning is wanted.
+            let wanted = if expected > self.most { limits::SNIFF_BYTES } else { expected as usize };
+            let room = wanted.saturating_sub(self.bytes.len());
             self.bytes.extend_from_slice(&piece[..piece.len().min(room)]);
-            let enough = (limits::SNIFF_BYTES as u64).min(self.most) as usize;
+            let enough = limits::SNIFF_BYTES.min(expected as usize);
             if self.image.is_none() && self.bytes.len() >= enough {
                 self.image = Some(self.sniff().map_err(Stop::Final)?);
             }

@@ -111,14 +111,9 @@ impl Pipeline {
             early = until_shutdown.await.err();
             Ok(())
         })?;
-        match early {
-            None => Ok(parts),
-            Some(Error::TryAgain(why)) => {
-                let finished = parts.iter().filter(|part| part.key.starts_with("media/")).map(|part| part.rows);
-                Err(Error::TryAgain(format!("{why}; {} objects have their rows", finished.sum::<usize>())))
-            }
-            Some(error) => Err(error),
-        }
+        let Some(early) = early else { return Ok(parts) };
+        let finished = parts.iter().filter(|part| part.key.starts_with("media/")).map(|part| part.rows);
+        Err(early.with(format_args!("; {} objects have their rows", finished.sum::<usize>())))
     }
 
     /// Ends when a shutdown has lasted too long. What was being written then stands whole or not at all.

@@ -39,6 +39,9 @@ pub fn sniff(head: &[u8]) -> Result<ImageKind, NotAnImage> {
     }
     let expected = "expected JPEG, PNG, WebP, GIF, BMP or TIFF";
     let (kind, class, found) = match infer::get(head) {
+        Some(found) if IMAGES.iter().any(|image| found.mime_type() == image.format.to_mime_type()) => {
+            (Some("image"), RejectionClass::Corrupt, "a damaged beginning of one of them")
+        }
         Some(found) => match found.matcher_type() {
             infer::MatcherType::Image => (Some("image"), RejectionClass::Unsupported, found.mime_type()),
             infer::MatcherType::Video => (Some("video"), RejectionClass::Unsupported, found.mime_type()),

@@ -79,6 +79,11 @@ pub(super) fn open(folder: &Path, device: &Device) -> Result<Scorer, Error> {
         Tap::Projected => config.projection,
     };
     let head_path = folder.join(file.head.path());
+    if !head_path.is_file() {
+        let what =
+            format_args!("head.file: expected a safetensors file, found none at {:?}", head_path.display().to_string());
+        return Err(in_file(&what));
+    }
     let head_weights = Weights::open(&head_path, &Device::Cpu).map_err(failed)?;
     let head = match &file.head {
         HeadEntry::Linear { .. } => Head::linear(&head_weights, width),
@@ -114,7 +119,7 @@ pub(super) fn open(folder: &Path, device: &Device) -> Result<Scorer, Error> {
 /// `clip-vit-768w12l-p32-224px@` and the first twelve digits of the weights' hash.
 pub(super) fn tower_id(config: &ClipVisionConfig, hash: &str) -> String {
     let ClipVisionConfig { hidden, layers, patch_px, image_px, .. } = config;
-    format!("clip-vit-{hidden}w{layers}l-p{patch_px}-{image_px}px@{}", &hash[..12])
+    format!("clip-vit-{hidden}w{layers}l-p{patch_px}-{image_px}px@{}", hash.get(..12).unwrap_or(hash))
 }
 
 /// sha256 over the hashes of `config.json` and of each file of weights, in order of their names.

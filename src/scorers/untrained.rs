@@ -40,7 +40,7 @@ pub(super) fn scorer(device: &Device) -> Result<Scorer, Error> {
     let digest = format!("untrained-demo {VERSION} {SEED:016x}");
     Ok(Scorer {
         id: format!("untrained-demo@{VERSION}"),
-        tower_id: tower_id(&CONFIG, "untrained-demo"),
+        tower_id: tower_id(&CONFIG, "untrained"),
         licence: "none needed: random numbers".to_owned(),
         source: "drawn at start-up from a fixed seed".to_owned(),
         input: InputRecipe {

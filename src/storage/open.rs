@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::local::{LocalStore, canonical_as_far_as_it_exists};
 use super::rooted::Rooted;
 use super::s3::{S3Options, S3Store};
-use super::{Location, SharedStore};
+use super::{Location, SharedStore, key};
 use crate::error::Error;
 
 /// The store behind SOURCE, and the prefix under which to list it. Objects keep their full keys.
@@ -70,6 +70,10 @@ pub async fn open_destination(location: &Location, options: &S3Options) -> Resul
             Ok(Arc::new(LocalStore::open(path, None)?))
         }
         Location::S3 { bucket, prefix } => {
+            let folder = prefix.trim_end_matches('/');
+            if !folder.is_empty() {
+                key::check_new(folder).map_err(|e| Error::Usage(format!("{location}: {e}")))?;
+            }
             let store = S3Store::connect(bucket, options).await?;
             store.check(&as_folder(prefix)).await?;
             Ok(Arc::new(Rooted::new(Arc::new(store), prefix)))

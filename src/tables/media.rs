@@ -111,7 +111,7 @@ impl ScoreSummary {
     }
 }
 
-/// Time that one object took, per stage; waiting is not counted.
+/// Time that one object took, per stage; waiting for a place in it is not counted, sharing the cores is.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Seconds {
     pub fetch: f64,
@@ -139,7 +139,7 @@ impl Table for MediaRow {
         Column { name: "retryable", unit: "", required: false, meaning: "Whether another attempt may succeed although nobody mends anything; null unless rejected", values: |r| boolean(r, |r| r.rejection.as_ref().map(|e| e.class.retryable())) },
         Column { name: "kind", unit: "", required: false, meaning: "`image` or `video`; null where the content is neither or was never seen", values: |r| text(r, |r| r.kind) },
         Column { name: "container", unit: "", required: false, meaning: "File format by its content, not its name: `jpeg`, `png`, `webp`, `gif`, `bmp`, `tiff`", values: |r| text(r, |r| r.container) },
-        Column { name: "codec", unit: "", required: false, meaning: "How the pixels are coded, where the container leaves a choice", values: |r| text(r, |r| r.codec) },
+        Column { name: "codec", unit: "", required: false, meaning: "How the frames of a video are coded; null for an image", values: |r| text(r, |r| r.codec) },
         Column { name: "width", unit: "px", required: false, meaning: "Width after the orientation of EXIF is applied", values: |r| int32(r, |r| r.width_px.map(|v| v as i32)) },
         Column { name: "height", unit: "px", required: false, meaning: "Height, likewise", values: |r| int32(r, |r| r.height_px.map(|v| v as i32)) },
         Column { name: "duration_s", unit: "s", required: false, meaning: "Duration of a video; null for an image", values: |r| float64(r, |r| r.duration_s) },
@@ -153,7 +153,7 @@ impl Table for MediaRow {
         Column { name: "score_top3_mean", unit: "[0, 1]", required: false, meaning: "Mean of the three highest (of all, where there are fewer)", values: |r| float32(r, |r| r.scores.map(|s| s.mean_of_top)) },
         Column { name: "not_scored_reason", unit: "", required: false, meaning: "Why the scores are null: `no_scorer`, `no_face`, `rejected`, `not_finite`; null where they are not", values: |r| text(r, |r| r.not_scored.map(NotScored::as_str)) },
         Column { name: "scorer", unit: "", required: false, meaning: "name@version of the scorer; null with `--scorer none`", values: |r| text(r, |r| r.scorer.as_deref()) },
-        Column { name: "fingerprint", unit: "", required: true, meaning: "Hash of everything that changes a result: weights, recipe, detector settings, preprocessing version", values: |r| text(r, |r| Some(&r.fingerprint)) },
+        Column { name: "fingerprint", unit: "", required: true, meaning: "Hash of everything that changes a face or a score: weights, recipe, detector settings, preprocessing version; not of limits, which only decide what is rejected", values: |r| text(r, |r| Some(&r.fingerprint)) },
         Column { name: "seconds_fetch", unit: "s", required: true, meaning: "Time from the request to the last byte", values: |r| float64(r, |r| Some(r.seconds.fetch)) },
         Column { name: "seconds_decode", unit: "s", required: true, meaning: "Time spent decoding", values: |r| float64(r, |r| Some(r.seconds.decode)) },
         Column { name: "seconds_detect", unit: "s", required: true, meaning: "Time spent finding faces and cutting them out", values: |r| float64(r, |r| Some(r.seconds.detect)) },

@@ -14,7 +14,7 @@ use parquet::schema::types::ColumnPath;
 
 use super::{SCHEMA_VERSION, Table, batch, schema};
 use crate::error::Error;
-use crate::storage::Store;
+use crate::storage::{Store, StoreError};
 
 const ROW_GROUP_ROWS: usize = 122_880;
 const ZSTD_LEVEL: i32 = 3;
@@ -76,7 +76,14 @@ impl EncodedPart {
     /// `AlreadyExists` where another run of this name wrote the part first, and whatever else the store says.
     pub async fn commit(self, store: &dyn Store) -> Result<CommittedPart, Error> {
         let bytes = self.body.len();
-        let etag = store.put_new(&self.key, self.body).await?;
+        let etag = match store.put_new(&self.key, self.body).await {
+            Err(error @ StoreError::AlreadyExists { .. }) => {
+                return Err(Error::Input(format!(
+                    "{error}: another run of this name writes here; choose another --run-id"
+                )));
+            }
+            put => put?,
+        };
         Ok(CommittedPart { key: self.key, etag, rows: self.rows, bytes })
     }
 }

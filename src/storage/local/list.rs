@@ -130,7 +130,12 @@ impl Walk<'_> {
             self.above.push((root.dev(), root.ino()));
         }
         let mut entries = Vec::new();
-        for entry in fs::read_dir(folder).map_err(|error| from_io(folder, &error))? {
+        let found = match fs::read_dir(folder) {
+            // A folder that went away since the one above it was read holds nothing any more.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !key_of_folder.is_empty() => return Ok(entries),
+            found => found.map_err(|error| from_io(folder, &error))?,
+        };
+        for entry in found {
             let entry = entry.map_err(|error| from_io(folder, &error))?;
             let name = entry.file_name();
             let part = key::part_from_name(&name);

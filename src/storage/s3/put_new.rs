@@ -47,7 +47,7 @@ pub(super) async fn put_new(link: Arc<Link>, key: String, body: Bytes) -> Result
             let cause = failure.into_store_error(&link.place, Some(&key));
             let detail = format!(
                 "the server at {} lacks conditional writes (If-None-Match on PutObject); where one writer at a \
-                 time is certain, set S3Options.conditional_writes = false: {cause}",
+                 time is certain, give --unconditional-writes: {cause}",
                 link.place.endpoint
             );
             return Err(StoreError::Permanent { what: link.place.object(&key), detail });
