@@ -281,7 +281,7 @@ async fn a_server_without_conditional_writes_is_named_and_can_be_allowed() {
     let store = store_at(&server).await;
     let refused = store.put_new("part", Bytes::from_static(b"ours")).await.unwrap_err();
     assert!(matches!(refused, StoreError::Permanent { .. }), "{refused:?}");
-    assert!(refused.to_string().contains("S3Options.conditional_writes"), "{refused}");
+    assert!(refused.to_string().contains("--unconditional-writes"), "{refused}");
     assert!(server.keys(BUCKET).is_empty());
 
     let options = S3Options { conditional_writes: false, ..server.options() };
