@@ -5,12 +5,11 @@ use image::RgbImage;
 
 use super::boxes::{Candidate, FaceBox, Window};
 use super::layers::{ConvPRelu, max_pool};
-use super::pyramid::{LevelSize, area_resize};
+use super::pyramid::{CELL_PX, LevelSize, area_resize};
 use crate::networks::NetworkError;
 use crate::networks::weights::Weights;
 
 const STRIDE_PX: f32 = 2.0;
-const CELL_PX: f32 = 12.0;
 
 /// Output rows that are computed together: what a strip of a 4,000 px wide level needs stays near 30 MB.
 const STRIP_ROWS: usize = 32;
@@ -94,6 +93,6 @@ pub(super) fn probability(no_face: f32, face: f32) -> f32 {
 pub(super) fn frame_box_from_cell(x: usize, y: usize, scale: f64) -> FaceBox {
     let scale = scale as f32;
     let near = |i: usize| ((STRIDE_PX * i as f32 + 1.0) / scale).floor();
-    let far = |i: usize| ((STRIDE_PX * i as f32 + CELL_PX) / scale).floor();
+    let far = |i: usize| ((STRIDE_PX * i as f32 + CELL_PX as f32) / scale).floor();
     FaceBox { x0: near(x), y0: near(y), x1: far(x), y1: far(y) }
 }
