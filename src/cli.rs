@@ -6,20 +6,41 @@ use std::path::PathBuf;
 
 use bytesize::ByteSize;
 use chrono::{DateTime, NaiveDate, Utc};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::device::DeviceChoice;
 use crate::scorers::ScorerChoice;
 
 const EXAMPLES: &str = "\
 Examples:
-  deepsweep run photos --out results --scorer none
+  deepsweep run photos --out results
+  deepsweep run photos --out results --scorer none                        faces only
   deepsweep run s3://archive/2026/ --out s3://results/faces --scorer ./my-probe
   deepsweep run jobs/demo.toml --min-face-px 20
   deepsweep run s3://archive/ --out results --scorer none --suffix .jpg --modified-after 2026-11-01 --explain
 
 Exit codes: 0 done · 2 usage or configuration · 3 input or rights · 10 finished, but too many objects could not
 be read · 75 try again (throttled, or stopped by a signal)";
+
+const MODELS_EXAMPLES: &str = "\
+Examples:
+  deepsweep models list
+  deepsweep models pull clip-b32
+  deepsweep models pull --all --models s3://ours/models
+  deepsweep models verify
+  deepsweep models import fc_weights.pth --out head.safetensors
+
+A bucket serves machines without an internet route: give them the same --models. Gated models: set HF_TOKEN.
+Another hub: HF_ENDPOINT. Pulls that were broken off go on where they ended.";
+
+const IMPORT_EXAMPLES: &str = "\
+Examples:
+  deepsweep models import fc_weights.pth --out my-probe/head.safetensors
+  deepsweep models import epoch_9.pth --key model.fc --out my-probe/head.safetensors
+  deepsweep models import open_clip_pytorch_model.bin --out clip-b32 --activation gelu
+  deepsweep models import tuned.pth --base clip-l14 --out my-probe
+
+No file's code is ever run: a pickle that calls anything but the rebuilding of tensors is refused.";
 
 /// Sweeps an archive of images for faces and deepfakes, and writes what it finds to Parquet.
 #[derive(Debug, Parser)]
@@ -34,8 +55,145 @@ pub enum Command {
     /// List, fetch, find faces, score and write, in one go on this machine
     #[command(after_help = EXAMPLES)]
     Run(Box<RunArgs>),
+    /// List, pull, check and import the models that scorers are made of
+    #[command(after_help = MODELS_EXAMPLES)]
+    Models(ModelsArgs),
     /// Print the columns of the result tables as Markdown
     Schema,
+}
+
+#[derive(Debug, Args)]
+pub struct ModelsArgs {
+    #[command(subcommand)]
+    pub command: ModelsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ModelsCommand {
+    /// What there is, what each is for, and whether it is here
+    List {
+        /// As JSON, with every file and its pin
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        flags: ModelsFlags,
+    },
+    /// Fetch models and check every byte; what is here is only checked
+    #[command(group(ArgGroup::new("chosen").required(true).args(["names", "all"])))]
+    Pull {
+        /// Names of `models list`
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        /// Everything that `models list` lists
+        #[arg(long)]
+        all: bool,
+        #[command(flatten)]
+        flags: ModelsFlags,
+    },
+    /// Compare every byte with its pin and open the scorer as a run would; exit code 3 where something is wrong
+    Verify {
+        /// Names of `models list`, or scorer folders [default: whatever is here]
+        #[arg(value_name = "NAME|FOLDER")]
+        names: Vec<String>,
+        #[command(flatten)]
+        flags: ModelsFlags,
+    },
+    /// Turn a checkpoint (PyTorch or safetensors; a head, a tower, an overlay) into files that a scorer can name
+    #[command(after_help = IMPORT_EXAMPLES)]
+    Import(ImportArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// What was published: .safetensors, .bin, .pt or .pth, or a folder with one of them or its shards
+    pub file: PathBuf,
+    /// NAME.safetensors for a head; a folder for a tower, or for an overlay and its head
+    #[arg(long, short, value_name = "FILE|FOLDER")]
+    pub out: PathBuf,
+    /// What stands before the wanted tensors' names, where that is not plain: `fc`, `model.linear`
+    #[arg(long, value_name = "PREFIX")]
+    pub key: Option<String>,
+    /// A tower's activation, which no checkpoint says: OpenAI's have quick_gelu, LAION's gelu
+    #[arg(long)]
+    pub activation: Option<ActivationChoice>,
+    /// A tower's attention heads [default: by its width, as in every published CLIP]
+    #[arg(long, value_name = "N")]
+    pub heads: Option<usize>,
+    /// The tower whose tensors FILE replaces: only these and the head are written
+    #[arg(long, value_name = "FOLDER")]
+    pub base: Option<PathBuf>,
+    /// With --base: what stands before the names of the head
+    #[arg(long, value_name = "PREFIX")]
+    pub head_key: Option<String>,
+    /// Replace files that exist
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum ActivationChoice {
+    QuickGelu,
+    Gelu,
+}
+
+impl ActivationChoice {
+    /// As `hidden_act` of config.json has it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::QuickGelu => "quick_gelu",
+            Self::Gelu => "gelu",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default, Args)]
+pub struct ModelsFlags {
+    #[command(flatten)]
+    pub store: StoreFlags,
+    /// How log lines look [default: text]
+    #[arg(long)]
+    pub log: Option<LogFormat>,
+    /// No progress and no lists; warnings and errors only
+    #[arg(long)]
+    pub quiet: bool,
+    #[command(flatten)]
+    pub s3: S3Flags,
+}
+
+/// Where models are kept and come from.
+#[derive(Debug, Clone, Default, Args)]
+pub struct StoreFlags {
+    /// Where models are kept: a folder or s3://BUCKET/PREFIX [default: DEEPSWEEP_MODELS, or ~/.cache/deepsweep/models]
+    #[arg(long, value_name = "DEST", help_heading = "Models")]
+    pub models: Option<String>,
+    /// A registry of your own, in place of the built-in one [default: DEEPSWEEP_REGISTRY]
+    #[arg(long, value_name = "FILE", help_heading = "Models")]
+    pub registry: Option<PathBuf>,
+    /// Pull nothing from the internet (HF_HUB_OFFLINE=1); a bucket that --models names is still read
+    #[arg(long, help_heading = "Models")]
+    pub offline: bool,
+}
+
+/// How to reach S3.
+#[derive(Debug, Clone, Default, Args)]
+pub struct S3Flags {
+    /// An S3-compatible server [default: AWS_ENDPOINT_URL, or Amazon S3]
+    #[arg(long, value_name = "URL", help_heading = "S3")]
+    pub endpoint_url: Option<String>,
+    /// [default: AWS_REGION, or the profile's]
+    #[arg(long, help_heading = "S3")]
+    pub region: Option<String>,
+    /// Bucket in the path, not in the host name: true or false [default: true with an endpoint of your own]
+    #[arg(long, value_name = "BOOL", help_heading = "S3")]
+    pub path_style: Option<bool>,
+    /// Unsigned requests, for public buckets
+    #[arg(long, help_heading = "S3")]
+    pub anonymous: bool,
+    /// For servers without If-None-Match: look first, then write
+    #[arg(long, help_heading = "S3")]
+    pub unconditional_writes: bool,
 }
 
 #[derive(Debug, Args)]
@@ -55,9 +213,13 @@ pub struct Flags {
     /// Where the tables go: s3://BUCKET/PREFIX or a folder
     #[arg(long, short, value_name = "DEST")]
     pub out: Option<String>,
-    /// A scorer folder, `none` (detections only) or `untrained-demo` (random weights, to try the way through)
-    #[arg(long, value_name = "FOLDER|NAME")]
-    pub scorer: Option<ScorerChoice>,
+    /// A name of `deepsweep models list`, a scorer folder, `none` (detections only) or `untrained-demo` (random weights,
+    /// to try the way through); may be repeated: each scorer has rows of its own [default: clip-b32]
+    #[arg(long, value_name = "NAME|FOLDER")]
+    pub scorer: Vec<ScorerChoice>,
+    /// Take scorers whose licence forbids commercial use: you have read it
+    #[arg(long)]
+    pub accept_licence: bool,
     /// The face detector
     #[arg(long)]
     pub detector: Option<DetectorChoice>,
@@ -122,21 +284,10 @@ pub struct Flags {
     #[arg(long, help_heading = "The run")]
     pub quiet: bool,
 
-    /// An S3-compatible server [default: AWS_ENDPOINT_URL, or Amazon S3]
-    #[arg(long, value_name = "URL", help_heading = "S3")]
-    pub endpoint_url: Option<String>,
-    /// [default: AWS_REGION, or the profile's]
-    #[arg(long, help_heading = "S3")]
-    pub region: Option<String>,
-    /// Bucket in the path, not in the host name: true or false [default: true with an endpoint of your own]
-    #[arg(long, value_name = "BOOL", help_heading = "S3")]
-    pub path_style: Option<bool>,
-    /// Unsigned requests, for public buckets
-    #[arg(long, help_heading = "S3")]
-    pub anonymous: bool,
-    /// For servers without If-None-Match: look first, then write
-    #[arg(long, help_heading = "S3")]
-    pub unconditional_writes: bool,
+    #[command(flatten)]
+    pub store: StoreFlags,
+    #[command(flatten)]
+    pub s3: S3Flags,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

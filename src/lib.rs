@@ -8,8 +8,9 @@
 //!
 //! # The map
 //! A flag becomes a setting ([`cli`], [`job`], [`settings`]); [`run`] opens what the settings name and starts the
-//! [`pipeline`]. Its stages call [`networks`] (tensors in, tensors out) through [`scorers`], and leave the process
-//! only through [`storage`]. What they found becomes rows of [`tables`].
+//! [`pipeline`]. What scorers are made of is pulled and checked before ([`models`], [`scorers::store`]). Stages call
+//! [`networks`] (tensors in, tensors out) through [`scorers`], and leave the process only through [`storage`]. What
+//! they found becomes rows of [`tables`].
 //!
 //! # The rules of the house
 //! - One direction: a stage imports only what stands to its left; `pipeline/mod.rs` alone knows them all.
@@ -24,6 +25,7 @@ pub mod cli;
 pub mod job;
 pub mod settings;
 
+pub mod models;
 pub mod run;
 
 pub mod pipeline;

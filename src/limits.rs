@@ -12,8 +12,8 @@ pub const MIN_MEMORY_BYTES: u64 = 256 << 20;
 /// Of the memory budget, the share for compressed bytes: photographs unpack to about ten times their size.
 pub const COMPRESSED_SHARE: f64 = 0.15;
 
-/// The share for crops that wait for the tower: 1,400 at 224 px with the default budget. The rest is for frames.
-pub const CROPS_SHARE: f64 = 0.1;
+/// The share for crops that wait for the tower: 700 at 224 px with the default budget. The rest is for frames.
+pub const CROPS_SHARE: f64 = 0.05;
 
 /// The largest object that is fetched whole. Photographs of 100 megapixels stay below 200 MB in every format
 /// but uncompressed 16-bit TIFF.
@@ -54,12 +54,21 @@ pub const FETCH_SILENCE_SECS: u64 = 20;
 /// (what they carry is counted by the memory budget).
 pub const CHANNEL_OBJECTS: usize = 32;
 
-/// Crops that go through a tower together. Matrix products reach their speed at about 8 × 50 tokens;
-/// beyond 32 only the memory grows.
+/// Crops that are gathered for a tower: as many as a GPU wants at once.
 pub const EMBED_BATCH: usize = 32;
+
+/// Crops that go through a tower together on a CPU. Matrix products reach their speed at about 8 × 50 tokens; beyond
+/// that only the memory grows.
+pub const CPU_TOWER_BATCH: usize = 8;
+
+/// Media that wait for the tower. Their crops are counted, but the fewer wait the less memory a slow tower takes.
+pub const CHANNEL_CROPPED: usize = 4;
 
 /// Objects whose rows stand in one part file: about a minute of work on two cores, and what a kill may cost.
 pub const SLICE_OBJECTS: u64 = 1_000;
+
+/// Objects whose rows are encoded together. As rows they take ten times the room that they take in a part.
+pub const ENCODED_OBJECTS: u64 = 50;
 
 /// Frames that count towards the "mean of the top k" of a media row.
 pub const TOP_K: usize = 3;
@@ -72,3 +81,18 @@ pub const MAX_FAILED_SHARE: f64 = 0.1;
 
 /// From one line of progress to the next where there is no terminal.
 pub const PROGRESS_LINE_SECS: u64 = 30;
+
+/// The longest that a host of models may send nothing; `HF_HUB_DOWNLOAD_TIMEOUT` overrides it. The hub's own tools
+/// wait 10 s, and people behind slow proxies raise that.
+pub const PULL_SILENCE_SECS: u64 = 30;
+
+/// How often in a row a file of a model is asked for without a byte gained. With [`PULL_PAUSE_MS`] doubling that is a
+/// quarter of a minute; longer outages are the scheduler's to wait out, and what came is kept.
+pub const PULL_ATTEMPTS: u32 = 6;
+pub const PULL_PAUSE_MS: u64 = 500;
+
+/// The longest wait that a throttling host is granted; the hub counts requests over five minutes.
+pub const PULL_MAX_RETRY_AFTER_SECS: u64 = 300;
+
+/// The hub sends a request on once or twice: to a renamed repository, to the place of the bytes.
+pub const PULL_REDIRECTS: usize = 5;

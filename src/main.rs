@@ -5,16 +5,18 @@ use std::process::ExitCode;
 
 use chrono::Utc;
 use clap::Parser;
-use deepsweep::cli::{Cli, Command, LogFormat, RunArgs};
+use deepsweep::cli::{Cli, Command, LogFormat, ModelsArgs, RunArgs};
 use deepsweep::error::Error;
 use deepsweep::progress::Display;
+use deepsweep::scorers::store::{ModelStore, StoreSettings};
 use deepsweep::settings::{Settings, Surroundings};
-use deepsweep::{logging, run, tables};
+use deepsweep::{logging, models, run, tables};
 use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run_command(&args),
+        Command::Models(args) => models_command(&args),
         Command::Schema => print(&tables::markdown()).map_err(|error| (error, LogFormat::Text)),
     };
     let Err((error, log)) = outcome else { return ExitCode::SUCCESS };
@@ -33,6 +35,7 @@ fn run_command(args: &RunArgs) -> Result<(), (Error, LogFormat)> {
     let surroundings = Surroundings {
         now: Utc::now(),
         cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        registry: variable("DEEPSWEEP_REGISTRY"),
         random: random_digits(),
     };
     let in_text = |error| (error, LogFormat::Text);
@@ -40,25 +43,59 @@ fn run_command(args: &RunArgs) -> Result<(), (Error, LogFormat)> {
     if args.explain {
         return print(&settings.explain()).map_err(in_text);
     }
-    let display = match (settings.quiet, settings.log) {
+    let display = start_display(settings.log, settings.quiet);
+    work(&settings, &display).map_err(|error| (error, settings.log))
+}
+
+fn models_command(args: &ModelsArgs) -> Result<(), (Error, LogFormat)> {
+    let flags = args.command.flags();
+    let log = flags.log.unwrap_or(LogFormat::Text);
+    let display = start_display(log, flags.quiet);
+    let done = runtime().and_then(|runtime| {
+        // What is printed must not run into the bar.
+        let print = |text: &str| match &display {
+            Display::Bar(bar) => bar.suspend(|| print(text)),
+            Display::Lines | Display::None => print(text),
+        };
+        let around = models::Around { variable: &variable, display: &display, print: &print };
+        let done = runtime.block_on(models::run(&args.command, &around));
+        runtime.shutdown_background();
+        done
+    });
+    display.clear();
+    done.map_err(|error| (error, log))
+}
+
+/// A variable of the environment that is set to something.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn start_display(log: LogFormat, quiet: bool) -> Display {
+    let display = match (quiet, log) {
         (true, _) => Display::None,
         (false, LogFormat::Text) if std::io::stderr().is_terminal() => Display::bar(),
         _ => Display::Lines,
     };
-    logging::start(settings.log, settings.quiet, &display);
-    work(&settings, &display).map_err(|error| (error, settings.log))
+    logging::start(log, quiet, &display);
+    display
 }
 
-fn work(settings: &Settings, display: &Display) -> Result<(), Error> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+    tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2) // I/O only: computing has its own pool
         .enable_all()
         .build()
-        .map_err(|e| Error::Input(format!("no async runtime: {e}")))?;
+        .map_err(|e| Error::Input(format!("no async runtime: {e}")))
+}
+
+fn work(settings: &Settings, display: &Display) -> Result<(), Error> {
+    let store = || StoreSettings::resolve(&settings.models, settings.s3.clone(), &variable).map(ModelStore::new);
+    let runtime = runtime()?;
     let summary = runtime.block_on(async {
         let shutdown = CancellationToken::new();
         stop_on_signals(shutdown.clone())?;
-        run::run(settings, display, shutdown).await
+        run::run(settings, &store, display, shutdown).await
     });
     // Blocking reads of a slow disk must not hold up the exit after a signal.
     runtime.shutdown_background();

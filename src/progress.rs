@@ -74,19 +74,21 @@ impl Progress {
     }
 
     pub fn finished(&self, rows: &MediaRows) {
+        // Each scorer has a row of its own; they differ in their scores only.
+        let Some(media) = rows.media.first() else { return };
         let mut tally = self.tally.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         tally.objects += 1;
-        tally.bytes += rows.media.size_bytes as u64;
-        tally.frames += rows.frames.len() as u64;
-        tally.faces += rows.faces.len() as u64;
-        tally.scored += u64::from(rows.media.scores.is_some());
-        tally.no_face += u64::from(rows.media.status == Status::NoFace);
-        if let Some(rejection) = &rows.media.rejection {
+        tally.bytes += media.size_bytes as u64;
+        tally.frames += media.frames_decoded as u64;
+        tally.faces += media.n_faces as u64;
+        tally.scored += u64::from(rows.media.iter().any(|row| row.scores.is_some()));
+        tally.no_face += u64::from(rows.media.iter().all(|row| row.status == Status::NoFace));
+        if let Some(rejection) = &media.rejection {
             tally.rejected += 1;
             tally.unreadable += u64::from(rejection.class.is_failure_to_read());
             *tally.rejected_by_class.entry(rejection.class.as_str()).or_default() += 1;
         }
-        let Seconds { fetch, decode, detect, embed } = rows.media.seconds;
+        let Seconds { fetch, decode, detect, embed } = media.seconds;
         tally.seconds.fetch += fetch;
         tally.seconds.decode += decode;
         tally.seconds.detect += detect;

@@ -19,10 +19,11 @@ use crate::pipeline::Pipeline;
 use crate::pipeline::compute::Compute;
 use crate::pipeline::decode::DecodeLimits;
 use crate::pipeline::memory::MemoryBudget;
-use crate::pipeline::score::{RunFacts, ScorerFacts};
+use crate::pipeline::score::RunFacts;
 use crate::pipeline::write::Destination;
 use crate::progress::{Display, Progress, Tally};
-use crate::scorers::Scorer;
+use crate::scorers::registry::Registry;
+use crate::scorers::{OpenStore, Opening, ScorerSet, names};
 use crate::settings::{Explained, Settings};
 use crate::storage::open::{open_destination, open_source};
 use crate::storage::{Store, StoreError};
@@ -36,7 +37,7 @@ pub struct Summary {
     pub tally: Tally,
     pub elapsed: Duration,
     pub parts: Vec<CommittedPart>,
-    warning: Option<&'static str>,
+    warnings: Vec<&'static str>,
 }
 
 /// `_runs/<run_id>/SUCCESS.json`: written last, when every row stands.
@@ -47,7 +48,7 @@ struct Success<'a> {
     code_version: &'static str,
     fingerprint: &'a str,
     device: &'a str,
-    scorer: Option<Provenance<'a>>,
+    scorers: Vec<Provenance<'a>>,
     settings: &'a [Explained],
     tally: &'a Tally,
     parts: &'a [CommittedPart],
@@ -57,7 +58,6 @@ struct Success<'a> {
 #[derive(Debug, Serialize)]
 struct Provenance<'a> {
     id: &'a str,
-    tower: &'a str,
     licence: &'a str,
     source: &'a str,
 }
@@ -66,14 +66,25 @@ struct Provenance<'a> {
 ///
 /// # Errors
 /// What stops a job; see [`Error`].
-pub async fn run(settings: &Settings, display: &Display, shutdown: CancellationToken) -> Result<Summary, Error> {
+pub async fn run(
+    settings: &Settings,
+    store: OpenStore<'_>,
+    display: &Display,
+    shutdown: CancellationToken,
+) -> Result<Summary, Error> {
     let (device, device_name) = settings.device.open()?;
-    let scorer = settings.scorer.open(&device)?.map(Arc::new);
+    let registry = Registry::open(settings.registry.as_deref())?;
+    let accept_licence = settings.accept_licence;
+    let opening = Opening { registry: &registry, store, accept_licence, device: &device, display };
+    let scorers = tokio::select! {
+        opened = opening.open(&settings.scorers) => Arc::new(opened?),
+        () = shutdown.cancelled() => return Err(Error::TryAgain("stopped by a signal before any work began".to_owned())),
+    };
     let detector = Mtcnn::new(&device).map_err(|e| Error::Input(format!("detector mtcnn: {e}")))?;
     let detector_settings = MtcnnSettings { min_face_px: settings.min_face_px, ..MtcnnSettings::default() };
-    let fingerprint = fingerprint(&detector_settings, scorer.as_deref());
-    let warning = scorer.as_ref().and_then(|scorer| scorer.warning);
-    if let Some(warning) = warning {
+    let fingerprint = fingerprint(&detector_settings, &scorers);
+    let warnings: Vec<&'static str> = scorers.scorers().iter().filter_map(|scorer| scorer.warning).collect();
+    for warning in &warnings {
         tracing::warn!("{warning}");
     }
 
@@ -91,7 +102,7 @@ pub async fn run(settings: &Settings, display: &Display, shutdown: CancellationT
         run_id = settings.run_id,
         source = %settings.source,
         out = %settings.out,
-        scorer = %settings.scorer,
+        scorers = names(&settings.scorers),
         device = device_name,
         threads = settings.threads,
         fingerprint,
@@ -104,11 +115,7 @@ pub async fn run(settings: &Settings, display: &Display, shutdown: CancellationT
         facts: RunFacts {
             bucket: source.bucket().to_owned(),
             fingerprint: fingerprint.clone(),
-            scorer: scorer.as_ref().map(|scorer| ScorerFacts {
-                id: scorer.id.clone(),
-                tower_id: scorer.tower_id.clone(),
-                crop: scorer.input.crop,
-            }),
+            scorers: Arc::clone(&scorers),
             keep_embeddings: settings.keep_embeddings,
         },
         source,
@@ -121,7 +128,7 @@ pub async fn run(settings: &Settings, display: &Display, shutdown: CancellationT
         },
         detector: Arc::new(detector),
         detector_settings,
-        scorer,
+        scorers: Arc::clone(&scorers),
         compute: Compute::new(settings.threads)?,
         threads: settings.threads,
         decode_limits: DecodeLimits {
@@ -147,12 +154,11 @@ pub async fn run(settings: &Settings, display: &Display, shutdown: CancellationT
         code_version: env!("CARGO_PKG_VERSION"),
         fingerprint: &fingerprint,
         device: &device_name,
-        scorer: pipeline.scorer.as_ref().map(|scorer| Provenance {
-            id: &scorer.id,
-            tower: &scorer.tower_id,
-            licence: &scorer.licence,
-            source: &scorer.source,
-        }),
+        scorers: scorers
+            .scorers()
+            .iter()
+            .map(|scorer| Provenance { id: &scorer.id, licence: &scorer.licence, source: &scorer.source })
+            .collect(),
         settings: &settings.explained,
         tally: &tally,
         parts: &parts,
@@ -165,7 +171,7 @@ pub async fn run(settings: &Settings, display: &Display, shutdown: CancellationT
     if tally.objects == 0 {
         tracing::warn!("{}: no object was found that the filters let through; the tables are empty", settings.source);
     }
-    let summary = Summary { run_id: settings.run_id.clone(), tally, elapsed: progress.elapsed(), parts, warning };
+    let summary = Summary { run_id: settings.run_id.clone(), tally, elapsed: progress.elapsed(), parts, warnings };
     Ok(summary)
 }
 
@@ -212,23 +218,24 @@ impl Summary {
             ),
         );
         line("written", format!("{} parts, {} to {out}", self.parts.len(), ByteSize(written as u64).display().iec()));
-        let warning = self.warning.map(|warning| format!("  note       {warning}\n")).unwrap_or_default();
-        format!("run {}\n{text}{warning}", self.run_id)
+        let warnings: String = self.warnings.iter().map(|warning| format!("  note       {warning}\n")).collect();
+        format!("run {}\n{text}{warnings}", self.run_id)
     }
 }
 
 /// sha256 over everything that changes a result, in hexadecimal.
-fn fingerprint(detector: &MtcnnSettings, scorer: Option<&Scorer>) -> String {
+fn fingerprint(detector: &MtcnnSettings, scorers: &ScorerSet) -> String {
     let mut hasher = Sha256::new();
     for (name, bytes) in WEIGHTS {
         hasher.update(name.as_bytes());
         hasher.update(Sha256::digest(bytes));
     }
     let MtcnnSettings { min_face_px, thresholds, pyramid_factor } = detector;
-    let scorer = scorer.map_or("none", |scorer| &scorer.digest);
+    let scorers: Vec<&str> = scorers.scorers().iter().map(|scorer| scorer.digest.as_str()).collect();
+    let scorers = if scorers.is_empty() { "none".to_owned() } else { scorers.join(" ") };
     hasher.update(format!(
         "mtcnn min_face_px={min_face_px} thresholds={thresholds:?} factor={pyramid_factor}\n\
-         preprocess={PREPROCESS_VERSION}\nscorer={scorer}"
+         preprocess={PREPROCESS_VERSION}\nscorer={scorers}"
     ));
     hexadecimal(&hasher.finalize())
 }

@@ -1,6 +1,7 @@
 //! default < job file < flag, resolved once, printed by `--explain`, stored with the run.
 
 use std::fmt::Display;
+use std::path::PathBuf;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use clap::ValueEnum;
@@ -12,7 +13,8 @@ use crate::error::Error;
 use crate::job;
 use crate::limits;
 use crate::pipeline::list::Filter;
-use crate::scorers::ScorerChoice;
+use crate::scorers::store::StoreChoice;
+use crate::scorers::{DEFAULT_SCORER, ScorerChoice, names};
 use crate::storage::Location;
 use crate::storage::s3::S3Options;
 
@@ -21,7 +23,12 @@ use crate::storage::s3::S3Options;
 pub struct Settings {
     pub source: Location,
     pub out: Location,
-    pub scorer: ScorerChoice,
+    /// Empty: detections only.
+    pub scorers: Vec<ScorerChoice>,
+    pub accept_licence: bool,
+    /// None: the built-in one.
+    pub registry: Option<PathBuf>,
+    pub models: StoreChoice,
     pub min_face_px: f32,
     pub keep_embeddings: bool,
     pub filter: Filter,
@@ -72,6 +79,8 @@ pub struct Surroundings {
     pub now: DateTime<Utc>,
     /// Cores that this process may use.
     pub cores: usize,
+    /// `DEEPSWEEP_REGISTRY`.
+    pub registry: Option<String>,
     /// Four random digits that keep two runs of one second apart.
     pub random: u16,
 }
@@ -115,7 +124,8 @@ impl Resolver {
         let file = job.flags;
         let source = self.required("source", source, job.source, "SOURCE: a folder, a file or s3://BUCKET/PREFIX")?;
         let out = self.required("out", flags.out, file.out, "--out DEST: a folder or s3://BUCKET/PREFIX")?;
-        let scorer = self.scorer(flags.scorer, file.scorer)?;
+        let scorers = self.scorers(flags.scorer, file.scorer)?;
+        let accept_licence = self.switch("accept_licence", flags.accept_licence, file.accept_licence);
         let mtcnn = name_of(DetectorChoice::Mtcnn);
         self.pick("detector", flags.detector.map(name_of), file.detector.map(name_of), mtcnn);
         let min_face_px = self.pick("min_face_px", flags.min_face_px, file.min_face_px, 40.0);
@@ -172,23 +182,34 @@ impl Resolver {
         let log = flags.log.or(file.log).unwrap_or(LogFormat::Text);
         self.pick("log", flags.log.map(name_of), file.log.map(name_of), name_of(LogFormat::Text));
         let quiet = self.switch("quiet", flags.quiet, file.quiet);
+        let (s3_flags, s3_file) = (flags.s3, file.s3);
         let s3 = S3Options {
-            endpoint_url: self.optional("endpoint_url", flags.endpoint_url, file.endpoint_url),
-            region: self.optional("region", flags.region, file.region),
-            path_style: self.optional("path_style", flags.path_style, file.path_style),
-            anonymous: self.switch("anonymous", flags.anonymous, file.anonymous),
+            endpoint_url: self.optional("endpoint_url", s3_flags.endpoint_url, s3_file.endpoint_url),
+            region: self.optional("region", s3_flags.region, s3_file.region),
+            path_style: self.optional("path_style", s3_flags.path_style, s3_file.path_style),
+            anonymous: self.switch("anonymous", s3_flags.anonymous, s3_file.anonymous),
             conditional_writes: !self.switch(
                 "unconditional_writes",
-                flags.unconditional_writes,
-                file.unconditional_writes,
+                s3_flags.unconditional_writes,
+                s3_file.unconditional_writes,
             ),
             ..S3Options::default()
         };
+        let (store_flags, store_file) = (flags.store, file.store);
+        let models = self.optional("models", store_flags.models, store_file.models);
+        let path = |path: Option<PathBuf>| path.map(|path| path.display().to_string());
+        let named = surroundings.registry.clone();
+        let registry = self.optional("registry", path(store_flags.registry), path(store_file.registry)).or(named);
+        let offline = self.switch("offline", store_flags.offline, store_file.offline);
+        let choice = StoreChoice { models, offline };
         Ok(Settings {
             source: source.parse()?,
             out: out.parse()?,
-            keep_embeddings: !no_embeddings && scorer != ScorerChoice::None,
-            scorer,
+            keep_embeddings: !no_embeddings && !scorers.is_empty(),
+            scorers,
+            accept_licence,
+            registry: registry.map(PathBuf::from),
+            models: choice,
             min_face_px,
             filter,
             device,
@@ -206,14 +227,18 @@ impl Resolver {
         })
     }
 
-    fn scorer(&mut self, flag: Option<ScorerChoice>, file: Option<ScorerChoice>) -> Result<ScorerChoice, String> {
-        let origin = if flag.is_some() { Origin::Flag } else { Origin::JobFile };
-        let scorer = flag.or(file).ok_or(
-            "no scorer was named and none is built in: --scorer FOLDER (a scorer.toml with its weights), \
-             --scorer none (detections only, scores null) or --scorer untrained-demo (random weights)",
-        )?;
-        self.explain("scorer", &scorer, origin);
-        Ok(scorer)
+    /// `none` alone stands for an empty list.
+    fn scorers(&mut self, flag: Vec<ScorerChoice>, file: Vec<ScorerChoice>) -> Result<Vec<ScorerChoice>, String> {
+        let (scorers, origin) = match (flag.is_empty(), file.is_empty()) {
+            (false, _) => (flag, Origin::Flag),
+            (true, false) => (file, Origin::JobFile),
+            (true, true) => (vec![ScorerChoice::Named(DEFAULT_SCORER.to_owned())], Origin::Default),
+        };
+        self.explain("scorer", &names(&scorers), origin);
+        if scorers.len() > 1 && scorers.contains(&ScorerChoice::None) {
+            return Err(format!("scorer: expected none alone, or scorers, found {}", names(&scorers)));
+        }
+        Ok(scorers.into_iter().filter(|scorer| *scorer != ScorerChoice::None).collect())
     }
 
     fn required(

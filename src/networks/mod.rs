@@ -1,10 +1,13 @@
-//! Tensors in, tensors out. Nothing here reads a clock, an environment variable or a socket; files are
-//! read by [`weights`] alone, and only those that the caller names.
+//! Tensors in, tensors out. Nothing here reads a clock, an environment variable or a socket. Of files only
+//! those that the caller names are read: [`weights`], and a tower's configuration and vocabulary beside them.
 
+pub mod align;
 mod bicubic;
 pub mod clip;
 pub mod mtcnn;
 pub mod preprocess;
+mod similarity;
+mod warp;
 pub mod weights;
 
 /// What a network, or the loading of one, can fail with. It stops the job: with the same weights it

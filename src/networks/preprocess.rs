@@ -1,7 +1,8 @@
 //! A picture of any size → the square that a tower takes.
 //!
 //! In: RGB8. Out: RGB8 of `size_px` × `size_px`, then normalised planes. Resizing is Pillow's antialiased bicubic
-//! (a = −0.5) on 8-bit values and cropping is from the centre, both as transformers' `CLIPImageProcessor` does them.
+//! (a = −0.5) on 8-bit values and cropping is from the centre, both as transformers' `CLIPImageProcessor` does them;
+//! where nothing is resized, the crop is torchvision's.
 
 use candle_core::{Device, Tensor};
 use image::RgbImage;
@@ -11,7 +12,7 @@ use super::NetworkError;
 use super::bicubic::{Span, resize_window};
 
 /// Raised whenever a change here, or in cropping, moves a pixel: scores of two versions are not to be mixed.
-pub const PREPROCESS_VERSION: u32 = 1;
+pub const PREPROCESS_VERSION: u32 = 2;
 
 /// How a picture is brought to the tower's size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,7 +49,7 @@ pub fn square(picture: &RgbImage, resize: Resize, size_px: u32) -> RgbImage {
 /// # Errors
 /// Only a device that refuses.
 pub fn normalise(
-    pictures: &[RgbImage],
+    pictures: &[&RgbImage],
     size_px: u32,
     mean: [f32; 3],
     deviation: [f32; 3],
@@ -72,12 +73,20 @@ pub fn normalise(
 }
 
 /// The middle `size_px` × `size_px`, padded with black where the picture is smaller.
+///
+/// As torchvision's `CenterCrop` has it, which is what heads for pictures that nobody resized were trained with: half a
+/// pixel goes to the even side where something is cut off, and behind the picture where something is added.
 fn centre_crop(picture: &RgbImage, size_px: u32) -> RgbImage {
     let (width, height) = picture.dimensions();
     let mut square = RgbImage::new(size_px, size_px);
-    // Where the crop starts in the picture (negative: where the picture starts in the crop), rounded towards
-    // the top left of the crop as transformers does: (h − size) / 2 for a crop, ⌈(size − h) / 2⌉ for padding.
-    let start = |side: u32| (i64::from(side) - i64::from(size_px)).div_euclid(2);
-    image::imageops::replace(&mut square, picture, -start(width), -start(height));
+    // Where the picture starts in the square.
+    let start = |side: u32| {
+        if side < size_px {
+            i64::from((size_px - side) / 2)
+        } else {
+            -((f64::from(side - size_px) / 2.0).round_ties_even() as i64)
+        }
+    };
+    image::imageops::replace(&mut square, picture, start(width), start(height));
     square
 }

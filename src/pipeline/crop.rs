@@ -1,12 +1,12 @@
-//! Frame and faces → the squares that the scorer's tower takes.
+//! Frame and faces → the squares that the scorers' towers take.
 
 use image::RgbImage;
 use image::imageops::crop_imm;
 
 use super::detect::Detection;
+use crate::networks::align::align5;
 use crate::networks::mtcnn::FaceBox;
-use crate::networks::preprocess;
-use crate::scorers::{CropKind, InputRecipe};
+use crate::scorers::{CropRecipe, Cut};
 
 /// One square, ready for the tower, and whose it is.
 #[derive(Debug)]
@@ -15,37 +15,40 @@ pub struct Crop {
     pub frame: usize,
     /// None: the crop is the whole frame.
     pub face: Option<usize>,
-    pub pixels: RgbImage,
+    /// Place of its recipe among those of the run.
+    pub recipe: usize,
+    pub square: RgbImage,
 }
 
 /// What the crops of a frame with so many faces will take.
 #[must_use]
-pub fn crops_bytes(faces: usize, recipe: &InputRecipe) -> u64 {
-    let count = match recipe.crop {
-        CropKind::Frame => 1,
-        CropKind::Box => faces as u64,
-    };
-    count * u64::from(recipe.size_px).pow(2) * 3
+pub fn crops_bytes(faces: usize, recipes: &[CropRecipe]) -> u64 {
+    let count = |recipe: &CropRecipe| if recipe.cut.is_of_frames() { 1 } else { faces as u64 };
+    recipes.iter().map(|recipe| count(recipe) * recipe.square_bytes()).sum()
 }
 
-/// The crops of one frame: one for each face, or one of the frame, as the recipe says.
+/// The crops of one frame: for each recipe one of the frame, or one for each face.
 ///
-/// A face of whose box nothing lies in the frame gives no crop.
+/// A face of whose box nothing lies in the frame gives no crop, nor does one without landmarks to align.
 #[must_use]
-pub fn crops(frame: usize, picture: &RgbImage, detections: &[Detection], recipe: &InputRecipe) -> Vec<Crop> {
-    let square = |face: Option<usize>, source: &RgbImage| Crop {
-        frame,
-        face,
-        pixels: preprocess::square(source, recipe.resize, recipe.size_px),
-    };
-    match recipe.crop {
-        CropKind::Frame => vec![square(None, picture)],
-        CropKind::Box => detections
-            .iter()
-            .enumerate()
-            .filter_map(|(i, d)| Some(square(Some(i), &cut_out(picture, d.face.bounds, recipe.margin)?)))
-            .collect(),
+pub fn crops(frame: usize, picture: &RgbImage, detections: &[Detection], recipes: &[CropRecipe]) -> Vec<Crop> {
+    let mut crops = vec![];
+    for (i, recipe) in recipes.iter().enumerate() {
+        let crop = |face, cut_out: &RgbImage| Crop { frame, face, recipe: i, square: recipe.square(cut_out) };
+        if recipe.cut == Cut::Frame {
+            crops.push(crop(None, picture));
+            continue;
+        }
+        for (face, detection) in detections.iter().enumerate() {
+            let cut_out = match recipe.cut {
+                Cut::Box { margin } => cut_out(picture, detection.face.bounds, margin),
+                Cut::Align5(alignment) => align5(picture, detection.face.landmarks, alignment),
+                Cut::Frame => None,
+            };
+            crops.extend(cut_out.map(|cut_out| crop(Some(face), &cut_out)));
+        }
     }
+    crops
 }
 
 /// The box, grown by `margin` of its side on each side, rounded to whole pixels and clipped to the frame.

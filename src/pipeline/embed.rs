@@ -16,7 +16,7 @@ use super::list::Media;
 use super::memory::Reserved;
 use crate::error::{Error, Rejection};
 use crate::limits;
-use crate::scorers::{ScoredCrop, Scorer};
+use crate::scorers::{ScoredCrop, ScorerSet};
 
 /// A media whose pixels are gone but for its crops.
 #[derive(Debug)]
@@ -49,6 +49,8 @@ pub struct Embedded {
 pub struct EmbeddedCrop {
     pub frame: usize,
     pub face: Option<usize>,
+    /// Place of the pass among those of the run.
+    pub pass: usize,
     pub scored: ScoredCrop,
 }
 
@@ -67,20 +69,20 @@ pub type Outcome = Result<Embedded, Box<Rejected>>;
 /// # Errors
 /// A device that fails.
 pub async fn embed(
-    scorer: Option<Arc<Scorer>>,
+    scorers: Arc<ScorerSet>,
     compute: &Compute,
     mut input: Receiver<Cropped>,
     output: Sender<Outcome>,
 ) -> Result<(), Error> {
-    let mut waiting: Vec<Cropped> = Vec::new();
-    while input.recv_many(&mut waiting, limits::EMBED_BATCH).await > 0 {
+    while let Some(first) = input.recv().await {
+        let mut waiting = vec![first];
         // More may have come since: take it along as long as the batch has room.
         while crops_in(&waiting) < limits::EMBED_BATCH
             && let Ok(more) = input.try_recv()
         {
             waiting.push(more);
         }
-        for outcome in score_all(scorer.as_ref(), compute, std::mem::take(&mut waiting)).await? {
+        for outcome in score_all(&scorers, compute, waiting).await? {
             if output.send(outcome).await.is_err() {
                 return Ok(()); // the writer stopped, and says why itself
             }
@@ -93,40 +95,37 @@ fn crops_in(waiting: &[Cropped]) -> usize {
     waiting.iter().map(|cropped| cropped.crops.len()).sum()
 }
 
-async fn score_all(
-    scorer: Option<&Arc<Scorer>>,
-    compute: &Compute,
-    waiting: Vec<Cropped>,
-) -> Result<Vec<Outcome>, Error> {
-    let mut places = vec![];
-    let mut pixels = vec![];
+async fn score_all(scorers: &Arc<ScorerSet>, compute: &Compute, waiting: Vec<Cropped>) -> Result<Vec<Outcome>, Error> {
+    let mut crops = vec![]; // each with the place of its media
     let mut embedded: Vec<Embedded> = vec![];
     let mut reserved = vec![]; // until the last batch is through
     for cropped in waiting {
-        for Crop { frame, face, pixels: square } in cropped.crops {
-            places.push((embedded.len(), frame, face));
-            pixels.push(square);
-        }
+        crops.extend(cropped.crops.into_iter().map(|crop| (embedded.len(), crop)));
         reserved.extend(cropped.reserved);
         embedded.push(Embedded { media: cropped.media, frames: cropped.frames, crops: vec![] });
     }
+    let crops = Arc::new(crops);
     let mut failed: Vec<Option<Rejection>> = vec![None; embedded.len()];
-    if let Some(scorer) = scorer {
-        let mut places = places.into_iter();
-        while !pixels.is_empty() {
-            let rest = pixels.split_off(pixels.len().min(limits::EMBED_BATCH));
-            let batch: Vec<RgbImage> = std::mem::replace(&mut pixels, rest);
-            let count = batch.len();
-            let owned = Arc::clone(scorer);
-            let (scored, share_s) = match compute.run(move || owned.score(&batch)).await {
-                Ok((scored, time)) => (scored?.into_iter().map(Ok).collect::<Vec<_>>(), share(time, count)),
-                Err(panic) => ((0..count).map(|_| Err(panic.clone())).collect(), 0.0),
+    for (pass_at, pass) in scorers.passes().iter().enumerate() {
+        let of_pass: Vec<usize> = (0..crops.len()).filter(|at| crops[*at].1.recipe == pass.crop).collect();
+        for batch in of_pass.chunks(limits::EMBED_BATCH) {
+            let (owned_scorers, owned_crops, owned_batch) = (Arc::clone(scorers), Arc::clone(&crops), batch.to_vec());
+            let work = move || {
+                let squares: Vec<&RgbImage> = owned_batch.iter().map(|at| &owned_crops[*at].1.square).collect();
+                owned_scorers.score(&owned_scorers.passes()[pass_at], &squares)
             };
-            for (scored, (media, frame, face)) in scored.into_iter().zip(places.by_ref()) {
-                embedded[media].media.seconds.embed += share_s;
+            let (scored, share_s) = match compute.run(work).await {
+                Ok((scored, time)) => (scored?.into_iter().map(Ok).collect::<Vec<_>>(), share(time, batch.len())),
+                Err(panic) => (batch.iter().map(|_| Err(panic.clone())).collect(), 0.0),
+            };
+            for (scored, at) in scored.into_iter().zip(batch) {
+                let (media, Crop { frame, face, .. }) = &crops[*at];
+                embedded[*media].media.seconds.embed += share_s;
                 match scored {
-                    Ok(scored) => embedded[media].crops.push(EmbeddedCrop { frame, face, scored }),
-                    Err(panic) => failed[media] = Some(panic),
+                    Ok(scored) => {
+                        embedded[*media].crops.push(EmbeddedCrop { frame: *frame, face: *face, pass: pass_at, scored });
+                    }
+                    Err(panic) => failed[*media] = Some(panic),
                 }
             }
         }

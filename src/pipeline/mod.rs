@@ -42,7 +42,7 @@ use crate::error::{Error, Rejection};
 use crate::limits;
 use crate::networks::mtcnn::{Mtcnn, MtcnnSettings};
 use crate::progress::Progress;
-use crate::scorers::Scorer;
+use crate::scorers::ScorerSet;
 use crate::storage::Store;
 use crate::tables::part::CommittedPart;
 
@@ -56,7 +56,7 @@ pub struct Pipeline {
     pub facts: RunFacts,
     pub detector: Arc<Mtcnn>,
     pub detector_settings: MtcnnSettings,
-    pub scorer: Option<Arc<Scorer>>,
+    pub scorers: Arc<ScorerSet>,
     pub compute: Compute,
     pub threads: usize,
     pub memory: MemoryBudget,
@@ -75,7 +75,7 @@ impl Pipeline {
     pub async fn run(&self) -> Result<Vec<CommittedPart>, Error> {
         let (listed_in, listed) = mpsc::channel(limits::CHANNEL_OBJECTS);
         let (fetched_in, fetched) = mpsc::channel(limits::CHANNEL_OBJECTS);
-        let (cropped_in, cropped) = mpsc::channel(limits::CHANNEL_OBJECTS);
+        let (cropped_in, cropped) = mpsc::channel(limits::CHANNEL_CROPPED);
         let (outcomes_in, outcomes) = mpsc::channel(limits::CHANNEL_OBJECTS);
         let (total_in, total) = watch::channel(None);
 
@@ -87,7 +87,7 @@ impl Pipeline {
                     self.list(listed_in, total_in),
                     self.fetch(listed, fetched_in, from_fetch),
                     self.decode_detect_crop(fetched, cropped_in, from_decode),
-                    embed::embed(self.scorer.clone(), &self.compute, cropped, outcomes_in),
+                    embed::embed(Arc::clone(&self.scorers), &self.compute, cropped, outcomes_in),
                 )
                 .map(|_| ())
             }
@@ -218,13 +218,14 @@ impl Pipeline {
             size_px: frame.picture.dimensions(),
             detections: detections.clone(),
         };
-        let Some(scorer) = self.scorer.clone() else {
+        let bytes = crop::crops_bytes(detections.len(), self.scorers.crops());
+        if bytes == 0 {
             return Ok(Ok(Cropped { media, frames: vec![faces], crops: vec![], reserved: None }));
-        };
-        let bytes = crop::crops_bytes(detections.len(), &scorer.input);
+        }
         let reserved = self.memory.crops.reserve_at_most(bytes).await;
         // The frame ends here, and with it its share of the budget.
-        let work = move || crop::crops(0, &frame.picture, &detections, &scorer.input);
+        let scorers = Arc::clone(&self.scorers);
+        let work = move || crop::crops(0, &frame.picture, &detections, scorers.crops());
         match self.compute.run(work).await {
             Ok((crops, time)) => {
                 media.seconds.detect += time.as_secs_f64();

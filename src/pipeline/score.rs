@@ -1,5 +1,7 @@
 //! What is known of one media → its rows. Not scored is null, with the reason beside it.
 
+use std::sync::Arc;
+
 use sha2::{Digest, Sha256};
 
 use super::detect::DETECTOR;
@@ -7,7 +9,7 @@ use super::embed::{Embedded, FrameFaces, Outcome, Rejected};
 use super::list::Media;
 use crate::limits;
 use crate::networks::weights::hexadecimal;
-use crate::scorers::{CropKind, Score};
+use crate::scorers::{Score, Scorer, ScorerSet};
 use crate::storage::ObjectMeta;
 use crate::tables::embeddings::EmbeddingRow;
 use crate::tables::faces::FaceRow;
@@ -19,24 +21,17 @@ use crate::tables::media::{MediaRow, NotScored, ScoreSummary, Status};
 pub struct RunFacts {
     pub bucket: String,
     pub fingerprint: String,
-    /// None with `--scorer none`.
-    pub scorer: Option<ScorerFacts>,
+    pub scorers: Arc<ScorerSet>,
     /// Whether the embeddings table is written; never without a scorer.
     pub keep_embeddings: bool,
 }
 
-#[derive(Debug, Clone)]
-pub struct ScorerFacts {
-    pub id: String,
-    pub tower_id: String,
-    pub crop: CropKind,
-}
-
-/// The rows of one media.
+/// The rows of one media. With several scorers each of them has its own row of the media, of every frame and of
+/// every face; with none there is one of each, without scores.
 #[derive(Debug)]
 pub struct MediaRows {
     pub seq: u64,
-    pub media: MediaRow,
+    pub media: Vec<MediaRow>,
     pub frames: Vec<FrameRow>,
     pub faces: Vec<FaceRow>,
     pub embeddings: Vec<EmbeddingRow>,
@@ -47,7 +42,7 @@ pub struct MediaRows {
 pub fn rows(outcome: Outcome, facts: &RunFacts) -> MediaRows {
     match outcome {
         Ok(embedded) => scored_rows(embedded, facts),
-        Err(rejected) => rejected_rows(*rejected, facts),
+        Err(rejected) => rejected_rows(&rejected, facts),
     }
 }
 
@@ -63,56 +58,132 @@ pub fn media_id(bucket: &str, object: &ObjectMeta) -> String {
     hexadecimal(&hasher.finalize()[..16])
 }
 
-fn rejected_rows(Rejected { media, rejection }: Rejected, facts: &RunFacts) -> MediaRows {
-    let row = MediaRow {
+/// Whose rows are made: a scorer's, by its place, or those of a run without one.
+type Viewer<'a> = Option<(usize, &'a Scorer)>;
+
+fn viewers(scorers: &ScorerSet) -> Vec<Viewer<'_>> {
+    let viewers: Vec<_> = scorers.scorers().iter().enumerate().map(Some).collect();
+    if viewers.is_empty() { vec![None] } else { viewers }
+}
+
+fn rejected_rows(Rejected { media, rejection }: &Rejected, facts: &RunFacts) -> MediaRows {
+    let row = |viewer| MediaRow {
         status: Status::Rejected,
-        rejection: Some(rejection),
+        rejection: Some(rejection.clone()),
         not_scored: Some(NotScored::Rejected),
-        ..media_row(&media, facts)
+        ..media_row(media, facts, viewer)
     };
-    MediaRows { seq: media.seq, media: row, frames: vec![], faces: vec![], embeddings: vec![] }
+    let rows = viewers(&facts.scorers).into_iter().map(row).collect();
+    MediaRows { seq: media.seq, media: rows, frames: vec![], faces: vec![], embeddings: vec![] }
 }
 
 fn scored_rows(embedded: Embedded, facts: &RunFacts) -> MediaRows {
+    let seq = embedded.media.seq;
+    let mut rows = MediaRows { seq, media: vec![], frames: vec![], faces: vec![], embeddings: vec![] };
+    for viewer in viewers(&facts.scorers) {
+        add_rows_of(viewer, &embedded, facts, &mut rows);
+    }
+    // Tables are sorted by frame and face, then by scorer.
+    rows.frames.sort_by_key(|row| row.frame_index);
+    rows.faces.sort_by_key(|row| (row.frame_index, row.face_index));
+    if facts.keep_embeddings {
+        rows.embeddings = embedding_rows(embedded, facts);
+    }
+    rows
+}
+
+/// One viewer's rows of the media, its frames and its faces.
+fn add_rows_of(viewer: Viewer, embedded: &Embedded, facts: &RunFacts, rows: &mut MediaRows) {
     let Embedded { media, frames, crops } = embedded;
-    let base = media_row(&media, facts);
-    let mut scores = Scores::new(&frames);
-    let mut embeddings = vec![];
-    for crop in crops {
-        *scores.place(crop.frame, crop.face) = Some(crop.scored.score.ok_or(NotScored::NotFinite));
-        let is_finite = crop.scored.pooled.iter().all(|value| value.is_finite());
-        if let Some(scorer) = facts.scorer.as_ref().filter(|_| facts.keep_embeddings && is_finite) {
-            embeddings.push(EmbeddingRow {
-                media_id: base.media_id.clone(),
-                key: base.key.clone(),
-                frame_index: frames[crop.frame].index,
-                face_index: crop.face.map(|i| i as i32),
-                tower: scorer.tower_id.clone(),
-                vector: crop.scored.pooled,
-            });
+    let base = media_row(media, facts, viewer);
+    let mut scores = Scores::new(frames);
+    if let Some((index, _)) = viewer {
+        for crop in crops {
+            let of_pass = &facts.scorers.passes()[crop.pass].scorers;
+            if let Some(at) = of_pass.iter().position(|scorer| *scorer == index) {
+                *scores.place(crop.frame, crop.face) = Some(crop.scored.scores[at].ok_or(NotScored::NotFinite));
+            }
         }
     }
+    let looks = Looks::of(viewer);
     let frame_rows: Vec<FrameRow> =
-        frames.iter().zip(&scores.0).map(|(frame, scores)| frame_row(frame, scores, &base, facts)).collect();
-    let faces: Vec<FaceRow> =
-        frames.iter().zip(&scores.0).flat_map(|(frame, scores)| face_rows(frame, scores, &base, facts)).collect();
+        frames.iter().zip(&scores.0).map(|(frame, scores)| frame_row(frame, scores, &base, looks)).collect();
+    let face_rows: Vec<FaceRow> =
+        frames.iter().zip(&scores.0).flat_map(|(frame, scores)| face_rows(frame, scores, &base, looks)).collect();
 
-    let summary = match facts.scorer.as_ref().map(|scorer| scorer.crop) {
-        Some(CropKind::Frame) => ScoreSummary::of(frame_rows.iter().filter_map(|f| f.frame_score), limits::TOP_K),
-        Some(CropKind::Box) => ScoreSummary::of(faces.iter().filter_map(|f| f.score), limits::TOP_K),
-        None => None,
-    };
-    let row = MediaRow {
-        status: if faces.is_empty() && summary.is_none() { Status::NoFace } else { Status::Ok },
-        not_scored: summary.is_none().then(|| reason(facts, !faces.is_empty())),
+    let of_frames = scores.0.iter().filter_map(|frame| frame.own.and_then(Result::ok));
+    let of_faces = scores.0.iter().flat_map(|frame| frame.faces.iter().filter_map(|face| face.and_then(Result::ok)));
+    let summary = ScoreSummary::of(of_frames.chain(of_faces).map(|score| score.score), limits::TOP_K);
+    rows.media.push(MediaRow {
+        status: if face_rows.is_empty() && summary.is_none() { Status::NoFace } else { Status::Ok },
+        not_scored: summary.is_none().then(|| looks.reason(face_rows.iter().filter_map(|face| face.not_scored))),
         frames_sampled: frames.len() as i32,
         frames_decoded: frames.len() as i32,
         frames_with_face: frame_rows.iter().filter(|frame| frame.n_faces > 0).count() as i32,
-        n_faces: faces.len() as i32,
+        n_faces: face_rows.len() as i32,
         scores: summary,
         ..base
-    };
-    MediaRows { seq: media.seq, media: row, frames: frame_rows, faces, embeddings }
+    });
+    rows.frames.extend(frame_rows);
+    rows.faces.extend(face_rows);
+}
+
+/// Once for each crop and tower, however many heads looked at it. A vector that is not finite has no row.
+fn embedding_rows(Embedded { media, frames, crops }: Embedded, facts: &RunFacts) -> Vec<EmbeddingRow> {
+    let media_id = media_id(&facts.bucket, &media.object);
+    let mut rows: Vec<EmbeddingRow> = crops
+        .into_iter()
+        .filter(|crop| crop.scored.pooled.iter().all(|value| value.is_finite()))
+        .map(|crop| {
+            let pass = &facts.scorers.passes()[crop.pass];
+            EmbeddingRow {
+                media_id: media_id.clone(),
+                key: media.object.key.clone(),
+                frame_index: frames[crop.frame].index,
+                face_index: crop.face.map(|i| i as i32),
+                crop: facts.scorers.crops()[pass.crop].id(),
+                tower: facts.scorers.tower_id(pass).to_owned(),
+                vector: crop.scored.pooled,
+            }
+        })
+        .collect();
+    rows.sort_by_key(|row| (row.frame_index, row.face_index));
+    rows
+}
+
+/// What a viewer looks at, which is what its scores can be null for.
+#[derive(Debug, Clone, Copy)]
+struct Looks {
+    at_frames: bool,
+    at_faces: bool,
+}
+
+impl Looks {
+    fn of(viewer: Viewer) -> Self {
+        let crops = viewer.map_or(&[][..], |(_, scorer)| scorer.input.crops());
+        Self {
+            at_frames: crops.iter().any(|crop| crop.cut.is_of_frames()),
+            at_faces: crops.iter().any(|crop| !crop.cut.is_of_frames()),
+        }
+    }
+
+    /// Why a face that was not cut out has no score.
+    fn no_crop(self) -> NotScored {
+        match self {
+            Self { at_faces: true, .. } => NotScored::OutOfFrame,
+            Self { at_frames: true, .. } => NotScored::FrameScorer,
+            Self { .. } => NotScored::NoScorer,
+        }
+    }
+
+    /// Why a frame or a media has no score, given why its faces have none.
+    fn reason(self, mut of_faces: impl Iterator<Item = NotScored>) -> NotScored {
+        match self {
+            Self { at_frames: true, .. } => NotScored::NotFinite,
+            Self { at_faces: true, .. } => of_faces.next().unwrap_or(NotScored::NoFace),
+            Self { .. } => NotScored::NoScorer,
+        }
+    }
 }
 
 /// Scores by frame: the frame's own, and each face's.
@@ -141,7 +212,7 @@ impl Scores {
     }
 }
 
-fn media_row(media: &Media, facts: &RunFacts) -> MediaRow {
+fn media_row(media: &Media, facts: &RunFacts, viewer: Viewer) -> MediaRow {
     let object = &media.object;
     MediaRow {
         media_id: media_id(&facts.bucket, object),
@@ -157,19 +228,17 @@ fn media_row(media: &Media, facts: &RunFacts) -> MediaRow {
         width_px: media.size_px.map(|(width, _)| width),
         height_px: media.size_px.map(|(_, height)| height),
         frames_sampled: i32::from(media.kind == Some("image")),
-        scorer: facts.scorer.as_ref().map(|scorer| scorer.id.clone()),
+        scorer: viewer.map(|(_, scorer)| scorer.id.clone()),
         fingerprint: facts.fingerprint.clone(),
         seconds: media.seconds,
         ..MediaRow::default()
     }
 }
 
-fn frame_row(frame: &FrameFaces, scores: &FrameScores, media: &MediaRow, facts: &RunFacts) -> FrameRow {
+fn frame_row(frame: &FrameFaces, scores: &FrameScores, media: &MediaRow, looks: Looks) -> FrameRow {
     let best = scores.faces.iter().flatten().flatten().map(|s| s.score).max_by(f32::total_cmp);
-    let frame_score = match facts.scorer.as_ref().map(|scorer| scorer.crop) {
-        Some(CropKind::Frame) => scores.own.and_then(Result::ok).map(|s| s.score),
-        _ => best,
-    };
+    let frame_score = if looks.at_frames { scores.own.and_then(Result::ok).map(|s| s.score) } else { best };
+    let of_faces = scores.faces.iter().map(|score| score.and_then(Result::err).unwrap_or(looks.no_crop()));
     FrameRow {
         media_id: media.media_id.clone(),
         key: media.key.clone(),
@@ -180,7 +249,7 @@ fn frame_row(frame: &FrameFaces, scores: &FrameScores, media: &MediaRow, facts: 
         n_faces: frame.detections.len() as i32,
         best_face_score: best,
         frame_score,
-        not_scored: frame_score.is_none().then(|| reason(facts, !frame.detections.is_empty())),
+        not_scored: frame_score.is_none().then(|| looks.reason(of_faces)),
         scorer: media.scorer.clone(),
     }
 }
@@ -189,15 +258,9 @@ fn face_rows(
     frame: &FrameFaces,
     scores: &FrameScores,
     media: &MediaRow,
-    facts: &RunFacts,
+    looks: Looks,
 ) -> impl Iterator<Item = FaceRow> {
-    // Why a face without a crop has no score.
-    let no_crop = match facts.scorer.as_ref().map(|scorer| scorer.crop) {
-        None => NotScored::NoScorer,
-        Some(CropKind::Frame) => NotScored::FrameScorer,
-        Some(CropKind::Box) => NotScored::OutOfFrame,
-    };
-    let scores = scores.faces.iter().map(move |score| score.unwrap_or(Err(no_crop)));
+    let scores = scores.faces.iter().map(move |score| score.unwrap_or(Err(looks.no_crop())));
     frame.detections.iter().zip(scores).enumerate().map(move |(i, (detection, score))| FaceRow {
         media_id: media.media_id.clone(),
         key: media.key.clone(),
@@ -214,13 +277,4 @@ fn face_rows(
         sharpness: detection.sharpness,
         scorer: media.scorer.clone(),
     })
-}
-
-/// Why there is no score, given whether there is a face.
-fn reason(facts: &RunFacts, has_face: bool) -> NotScored {
-    match facts.scorer.as_ref().map(|scorer| scorer.crop) {
-        None => NotScored::NoScorer,
-        Some(CropKind::Box) if !has_face => NotScored::NoFace,
-        Some(_) => NotScored::NotFinite,
-    }
 }

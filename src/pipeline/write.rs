@@ -1,12 +1,13 @@
 //! Rows → part files, one slice of the listing at a time.
 //!
-//! A slice is complete when each of its objects has its rows; then its parts are encoded, read back and
-//! committed: `media` last, so that a slice with a media part is a slice that is done. Rows are in the order of
-//! the listing whatever finished first.
+//! Rows are encoded in the order of the listing, whatever finished first, a fixed number of objects at a time: what a
+//! slice holds until it is whole is compressed. When each of its objects has its rows its parts are read back and
+//! committed: `media` last, so that a slice with a media part is a slice that is done.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use parquet::errors::ParquetError;
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::watch;
 
@@ -18,7 +19,11 @@ use crate::limits;
 use crate::progress::Progress;
 use crate::storage::Store;
 use crate::tables::PartContext;
-use crate::tables::part::{CommittedPart, EncodedPart, encode};
+use crate::tables::embeddings::EmbeddingRow;
+use crate::tables::faces::FaceRow;
+use crate::tables::frames::FrameRow;
+use crate::tables::media::MediaRow;
+use crate::tables::part::{CommittedPart, EncodedPart, OpenPart};
 
 /// Where parts go and how they are named.
 #[derive(Debug, Clone)]
@@ -42,76 +47,150 @@ pub async fn write(
     total: watch::Receiver<Option<u64>>,
     progress: &Progress,
 ) -> Result<Vec<CommittedPart>, Error> {
-    let mut open: BTreeMap<u64, Vec<MediaRows>> = BTreeMap::new();
-    let mut parts = vec![];
+    let mut writer = Writer { destination, facts, compute, open: BTreeMap::new(), parts: vec![] };
     while let Some(outcome) = input.recv().await {
         let rows = rows(outcome, facts);
         progress.finished(&rows);
-        let slice = rows.seq / limits::SLICE_OBJECTS;
-        let complete = {
-            let slice_rows = open.entry(slice).or_default();
-            slice_rows.push(rows);
-            slice_rows.len() as u64 == limits::SLICE_OBJECTS
-        };
-        if complete && let Some(rows) = open.remove(&slice) {
-            parts.extend(commit_slice(destination, facts, compute, slice, rows).await?);
-        }
+        writer.add(rows).await?;
     }
     // The last slice is shorter than the others; which one it is, is known when the listing has ended.
     let total = *total.borrow();
     if let Some(total) = total {
-        if total == 0 {
-            open.insert(0, vec![]); // tables without rows rather than no tables
+        writer.end(total).await?;
+    }
+    Ok(writer.parts)
+}
+
+struct Writer<'a> {
+    destination: &'a Destination,
+    facts: &'a RunFacts,
+    compute: &'a Compute,
+    open: BTreeMap<u64, Slice>,
+    parts: Vec<CommittedPart>,
+}
+
+/// A slice whose objects do not all have their rows yet.
+#[derive(Default)]
+struct Slice {
+    /// None until there is something to encode.
+    parts: Option<SliceParts>,
+    /// Objects whose rows are encoded: the first so many of the slice.
+    encoded: u64,
+    /// Rows that wait for those of an object before them, by their place in the listing.
+    waiting: BTreeMap<u64, MediaRows>,
+}
+
+impl Writer<'_> {
+    async fn add(&mut self, rows: MediaRows) -> Result<(), Error> {
+        let slice_at = rows.seq / limits::SLICE_OBJECTS;
+        let slice = self.open.entry(slice_at).or_default();
+        slice.waiting.insert(rows.seq, rows);
+        // Always the same objects together, or two attempts would differ in their bytes.
+        let next = slice_at * limits::SLICE_OBJECTS + slice.encoded;
+        let is_ready = slice.waiting.range(next..).take(limits::ENCODED_OBJECTS as usize).map(|(seq, _)| *seq);
+        if is_ready.eq(next..next + limits::ENCODED_OBJECTS) {
+            let rest = slice.waiting.split_off(&(next + limits::ENCODED_OBJECTS));
+            let ready = std::mem::replace(&mut slice.waiting, rest);
+            self.encode(slice_at, ready).await?;
         }
-        for (slice, rows) in open {
-            let expected = (total - slice * limits::SLICE_OBJECTS).min(limits::SLICE_OBJECTS);
-            if rows.len() as u64 == expected {
-                parts.extend(commit_slice(destination, facts, compute, slice, rows).await?);
+        let Some(slice) = self.open.get(&slice_at) else { return Ok(()) };
+        if slice.encoded == limits::SLICE_OBJECTS {
+            self.commit(slice_at).await?;
+        }
+        Ok(())
+    }
+
+    /// What is left: the short end of the last slice, and a slice without rows where nothing was listed.
+    async fn end(&mut self, total: u64) -> Result<(), Error> {
+        if total == 0 {
+            self.open.entry(0).or_default(); // tables without rows rather than no tables
+        }
+        let left: Vec<u64> = self.open.keys().copied().collect();
+        for slice_at in left {
+            let expected = (total - slice_at * limits::SLICE_OBJECTS).min(limits::SLICE_OBJECTS);
+            let Some(slice) = self.open.get_mut(&slice_at) else { continue };
+            let ready = std::mem::take(&mut slice.waiting);
+            if slice.encoded + ready.len() as u64 == expected {
+                self.encode(slice_at, ready).await?;
+                self.commit(slice_at).await?;
             }
         }
+        Ok(())
     }
-    Ok(parts)
+
+    async fn encode(&mut self, slice_at: u64, ready: BTreeMap<u64, MediaRows>) -> Result<(), Error> {
+        let Some(slice) = self.open.get_mut(&slice_at) else { return Ok(()) };
+        let context = PartContext {
+            run_id: self.destination.run_id.clone(),
+            dt: self.destination.dt.clone(),
+            fingerprint: self.facts.fingerprint.clone(),
+            shard: 0,
+            slice: slice_at,
+        };
+        slice.encoded += ready.len() as u64;
+        let (parts, keep_embeddings) = (slice.parts.take(), self.facts.keep_embeddings);
+        let work = move || {
+            let mut parts = parts.map_or_else(|| SliceParts::new(&context, keep_embeddings), Ok)?;
+            parts.add(&ready.into_values().collect::<Vec<_>>())?;
+            Ok(parts)
+        };
+        slice.parts = Some(in_pool(self.compute, slice_at, work).await?);
+        Ok(())
+    }
+
+    async fn commit(&mut self, slice_at: u64) -> Result<(), Error> {
+        let Some(parts) = self.open.remove(&slice_at).and_then(|slice| slice.parts) else { return Ok(()) };
+        for part in in_pool(self.compute, slice_at, || parts.finish()).await? {
+            self.parts.push(part.commit(self.destination.store.as_ref()).await?);
+        }
+        Ok(())
+    }
 }
 
-async fn commit_slice(
-    destination: &Destination,
-    facts: &RunFacts,
+async fn in_pool<T: Send + 'static>(
     compute: &Compute,
-    slice: u64,
-    mut rows: Vec<MediaRows>,
-) -> Result<Vec<CommittedPart>, Error> {
-    rows.sort_by_key(|rows| rows.seq);
-    let context = PartContext {
-        run_id: destination.run_id.clone(),
-        dt: destination.dt.clone(),
-        fingerprint: facts.fingerprint.clone(),
-        shard: 0,
-        slice,
-    };
-    let failed = |e: &dyn std::fmt::Display| Error::Input(format!("slice {slice}: cannot be encoded: {e}"));
-    let keep_embeddings = facts.keep_embeddings;
-    let encoded = compute.run(move || encode_slice(&rows, &context, keep_embeddings)).await;
-    let (encoded, _) = encoded.map_err(|rejection| failed(&rejection.message))?;
-    let mut parts = vec![];
-    for part in encoded.map_err(|e| failed(&e))? {
-        parts.push(part.commit(destination.store.as_ref()).await?);
-    }
-    Ok(parts)
+    slice_at: u64,
+    work: impl FnOnce() -> Result<T, ParquetError> + Send + 'static,
+) -> Result<T, Error> {
+    let failed = |e: &dyn std::fmt::Display| Error::Input(format!("slice {slice_at}: cannot be encoded: {e}"));
+    let (result, _) = compute.run(work).await.map_err(|rejection| failed(&rejection.message))?;
+    result.map_err(|e| failed(&e))
 }
 
-/// The parts of a slice in the order in which they are committed. A table without rows has its part all the same:
-/// readers of a folder want to find its columns.
-fn encode_slice(
-    rows: &[MediaRows],
-    context: &PartContext,
-    keep_embeddings: bool,
-) -> Result<Vec<EncodedPart>, parquet::errors::ParquetError> {
-    let mut parts = vec![];
-    if keep_embeddings {
-        parts.push(encode(&rows.iter().flat_map(|r| &r.embeddings).collect::<Vec<_>>(), context)?);
+/// The parts of a slice. A table without rows has its part all the same: readers of a folder want to find its columns.
+struct SliceParts {
+    embeddings: Option<OpenPart<EmbeddingRow>>,
+    faces: OpenPart<FaceRow>,
+    frames: OpenPart<FrameRow>,
+    media: OpenPart<MediaRow>,
+}
+
+impl SliceParts {
+    fn new(context: &PartContext, keep_embeddings: bool) -> Result<Self, ParquetError> {
+        Ok(Self {
+            embeddings: keep_embeddings.then(|| OpenPart::new(context)).transpose()?,
+            faces: OpenPart::new(context)?,
+            frames: OpenPart::new(context)?,
+            media: OpenPart::new(context)?,
+        })
     }
-    parts.push(encode(&rows.iter().flat_map(|r| &r.faces).collect::<Vec<_>>(), context)?);
-    parts.push(encode(&rows.iter().flat_map(|r| &r.frames).collect::<Vec<_>>(), context)?);
-    parts.push(encode(&rows.iter().map(|r| &r.media).collect::<Vec<_>>(), context)?);
-    Ok(parts)
+
+    fn add(&mut self, rows: &[MediaRows]) -> Result<(), ParquetError> {
+        if let Some(embeddings) = &mut self.embeddings {
+            embeddings.add(&rows.iter().flat_map(|r| &r.embeddings).collect::<Vec<_>>())?;
+        }
+        self.faces.add(&rows.iter().flat_map(|r| &r.faces).collect::<Vec<_>>())?;
+        self.frames.add(&rows.iter().flat_map(|r| &r.frames).collect::<Vec<_>>())?;
+        self.media.add(&rows.iter().flat_map(|r| &r.media).collect::<Vec<_>>())
+    }
+
+    /// In the order in which they are committed.
+    fn finish(self) -> Result<Vec<EncodedPart>, ParquetError> {
+        let mut parts = vec![];
+        if let Some(embeddings) = self.embeddings {
+            parts.push(embeddings.encode()?);
+        }
+        parts.extend([self.faces.encode()?, self.frames.encode()?, self.media.encode()?]);
+        Ok(parts)
+    }
 }

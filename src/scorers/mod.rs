@@ -1,24 +1,43 @@
-//! What turns a picture into a score: tower + crop recipe + head, versioned, all of it stated in one folder.
+//! What turns a picture into a score: tower + crop recipe + head, versioned, all of it stated in one place.
 //!
-//! In: square crops. Out: the pooled embedding, a logit, a score; never a number where there is none.
+//! ```text
+//! --scorer NAME|FOLDER ─▶ locate ─▶ load ─▶ ScorerSet ─▶ squares in; pooled embeddings, logits and scores out
+//!          registry · store (pulls)   head · prompts
+//! ```
+//!
+//! A scorer gives a number or says that there is none; it never makes one up.
 
-mod folder;
+pub mod file;
+mod golden;
 mod head;
+pub mod import;
+mod licence;
+mod load;
+mod locate;
+mod prompt_cache;
+pub mod prompts;
 mod recipe;
+pub mod registry;
+mod set;
+pub mod store;
 mod untrained;
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::str::FromStr;
 
 use candle_core::Device;
-use image::RgbImage;
 
+use self::registry::Registry;
+use self::store::ModelStore;
 use crate::error::Error;
-use crate::networks::clip::ClipVision;
-use crate::networks::preprocess;
+use crate::progress::Display;
 
 pub use self::head::{Head, Score};
-pub use self::recipe::{CropKind, EmbeddingRecipe, InputRecipe, Tap};
+pub use self::recipe::{CropRecipe, Cut, EmbeddingRecipe, InputRecipe, Tap};
+pub use self::set::{Pass, ScoredCrop, Scorer, ScorerSet};
+
+/// What a run takes where nobody names a scorer.
+pub const DEFAULT_SCORER: &str = "clip-b32";
 
 /// What `--scorer` names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +46,8 @@ pub enum ScorerChoice {
     None,
     /// A seeded random tower: shows the way through without a download, and its scores mean nothing.
     UntrainedDemo,
-    Folder(PathBuf),
+    /// A name of the registry, or else a scorer folder.
+    Named(String),
 }
 
 impl FromStr for ScorerChoice {
@@ -35,10 +55,10 @@ impl FromStr for ScorerChoice {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
-            "" => Err("expected a scorer folder, none or untrained-demo, found nothing".to_owned()),
+            "" => Err("expected a scorer's name, a scorer folder, none or untrained-demo, found nothing".to_owned()),
             "none" => Ok(Self::None),
             "untrained-demo" => Ok(Self::UntrainedDemo),
-            folder => Ok(Self::Folder(PathBuf::from(folder))),
+            named => Ok(Self::Named(named.to_owned())),
         }
     }
 }
@@ -48,76 +68,89 @@ impl std::fmt::Display for ScorerChoice {
         match self {
             Self::None => write!(f, "none"),
             Self::UntrainedDemo => write!(f, "untrained-demo"),
-            Self::Folder(path) => write!(f, "{}", path.display()),
+            Self::Named(name) => write!(f, "{name}"),
         }
     }
 }
 
-impl ScorerChoice {
-    /// Loads what was named; `None` where no scorer was wanted.
+/// The choices as a person typed them, for a log line.
+#[must_use]
+pub fn names(choices: &[ScorerChoice]) -> String {
+    choices.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+/// What a scorer folder says of itself.
+///
+/// # Errors
+/// A folder without `scorer.toml`, or words that are wrong.
+pub fn read_folder(folder: &Path) -> Result<file::ScorerFile, Error> {
+    Ok(locate::Words::of_folder(folder)?.file)
+}
+
+/// Opens the model store: only scorers with files need one.
+pub type OpenStore<'a> = &'a (dyn Fn() -> Result<ModelStore, Error> + Sync);
+
+/// What opening a scorer depends on.
+#[derive(Clone, Copy)]
+pub struct Opening<'a> {
+    pub registry: &'a Registry,
+    pub store: OpenStore<'a>,
+    /// Somebody says that licences which forbid commercial use were read.
+    pub accept_licence: bool,
+    pub device: &'a Device,
+    /// Shows what is being pulled.
+    pub display: &'a Display,
+}
+
+impl Opening<'_> {
+    /// Loads what was named, pulling what is missing. `none` stands for no scorer, and so does an empty list.
     ///
     /// # Errors
-    /// A folder that is missing, or that says or holds something no scorer can be made of.
-    pub fn open(&self, device: &Device) -> Result<Option<Scorer>, Error> {
-        match self {
-            Self::None => Ok(None),
-            Self::UntrainedDemo => untrained::scorer(device).map(Some),
-            Self::Folder(path) => folder::open(path, device).map(Some),
+    /// Files that cannot be had; words or weights that no scorer can be made of; a licence that was not accepted;
+    /// golden vectors that are missed.
+    pub async fn open(&self, choices: &[ScorerChoice]) -> Result<ScorerSet, Error> {
+        let mut opened = vec![];
+        for choice in choices {
+            opened.push(match choice {
+                ScorerChoice::None => continue,
+                ScorerChoice::UntrainedDemo => untrained::open(self.device)?,
+                ScorerChoice::Named(name) => self.open_named(name).await?,
+            });
         }
+        let set = ScorerSet::new(opened, self.device)?;
+        golden::check(&set)?;
+        Ok(set)
     }
-}
 
-/// A scorer, ready to run.
-#[derive(Debug)]
-pub struct Scorer {
-    /// `name@version`: how every row calls it.
-    pub id: String,
-    /// How the embeddings table calls the tower: its name and the start of its weights' hash.
-    pub tower_id: String,
-    pub licence: String,
-    pub source: String,
-    pub input: InputRecipe,
-    pub embedding: EmbeddingRecipe,
-    /// sha256 over everything that changes the number, weights included.
-    pub digest: String,
-    /// Said wherever the scorer appears.
-    pub warning: Option<&'static str>,
-    tower: ClipVision,
-    head: Head,
-    device: Device,
-}
-
-/// What the scorer says of one crop.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ScoredCrop {
-    /// The pooled output, before projection: one stored vector serves every head of the same tower.
-    pub pooled: Vec<f32>,
-    /// None if the tower or the head gave something that is not a finite number.
-    pub score: Option<Score>,
-}
-
-impl Scorer {
-    /// Scores square crops of `input.size_px`, all in one batch.
-    ///
-    /// # Errors
-    /// Only a device that fails.
-    pub fn score(&self, crops: &[RgbImage]) -> Result<Vec<ScoredCrop>, Error> {
-        let failed = |e: crate::networks::NetworkError| Error::Input(format!("scorer {:?}: {e}", self.id));
-        let InputRecipe { size_px, mean, deviation, .. } = self.input;
-        let pixels = preprocess::normalise(crops, size_px, mean, deviation, &self.device).map_err(failed)?;
-        let embeddings = self.tower.forward(&pixels).map_err(failed)?;
-        let to_rows = |t: &candle_core::Tensor| t.to_vec2::<f32>().map_err(|e| failed(e.into()));
-        let pooled = to_rows(&embeddings.pooled)?;
-        let tapped = match self.embedding.tap {
-            Tap::Pooled => None,
-            Tap::Projected => Some(to_rows(&embeddings.projected)?),
+    async fn open_named(&self, name: &str) -> Result<set::Opened, Error> {
+        let known = self.registry.entries.iter().find(|entry| entry.file.name == name);
+        let words = match known {
+            Some(entry) => locate::Words::of_entry(entry, self.registry),
+            None => locate::Words::of_folder(Path::new(name))?,
         };
-        let scores: Vec<Option<Score>> = tapped
-            .as_ref()
-            .unwrap_or(&pooled)
-            .iter()
-            .map(|vector| self.head.score(vector, self.embedding.l2))
-            .collect();
-        Ok(pooled.into_iter().zip(scores).map(|(pooled, score)| ScoredCrop { pooled, score }).collect())
+        // Before anything is pulled: nobody should fetch gigabytes that they may not use.
+        let file = &words.file;
+        if licence::is_non_commercial(&file.licence) && !self.accept_licence {
+            return Err(Error::Usage(format!(
+                "scorer {:?}: its licence {:?} forbids commercial use: expected --accept-licence from someone who has \
+                 read it ({})",
+                file.id(),
+                file.licence,
+                file.source
+            )));
+        }
+        let store = (self.store)()?;
+        let located = locate::locate(words, &store, self.display)
+            .await
+            .map_err(|e| if known.is_some() { e.with(format_args!("; {}", ways_out(name))) } else { e })?;
+        load::load(&located, &store.settings().cache.join("prompts"), self.device)
     }
+}
+
+/// What one can do where a scorer's files cannot be had.
+fn ways_out(name: &str) -> String {
+    format!(
+        "ways out: deepsweep models pull {name} --models DEST where there is a route, then --models DEST here; \
+         --scorer none (detections only, scores null); --scorer untrained-demo (random weights, to try the way through)"
+    )
 }

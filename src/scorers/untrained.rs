@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
 
-use super::folder::tower_id;
-use super::{CropKind, EmbeddingRecipe, Head, InputRecipe, Scorer, Tap};
+use super::load::tower_id;
+use super::set::{Opened, Tower};
+use super::{CropRecipe, Cut, EmbeddingRecipe, Head, InputRecipe, Scorer, Tap};
 use crate::error::Error;
 use crate::networks::NetworkError;
-use crate::networks::clip::{Activation, ClipVision, ClipVisionConfig};
+use crate::networks::clip::{Activation, ClipVisionConfig};
 use crate::networks::preprocess::Resize;
 use crate::networks::weights::Weights;
 
@@ -32,32 +33,28 @@ const CONFIG: ClipVisionConfig = ClipVisionConfig {
     layer_norm_epsilon: 1e-5,
 };
 
-pub(super) fn scorer(device: &Device) -> Result<Scorer, Error> {
+pub(super) fn open(device: &Device) -> Result<Opened, Error> {
     let failed = |e: NetworkError| Error::Input(format!("scorer \"untrained-demo\": {e}"));
     let tensors = tensors().map_err(|e| failed(e.into()))?;
-    let weights = Weights::from_tensors("untrained-demo", tensors, device);
-    let tower = ClipVision::new(CONFIG, &weights).map_err(failed)?;
-    let digest = format!("untrained-demo {VERSION} {SEED:016x}");
-    Ok(Scorer {
+    let scorer = Scorer {
         id: format!("untrained-demo@{VERSION}"),
-        tower_id: tower_id(&CONFIG, "untrained"),
         licence: "none needed: random numbers".to_owned(),
         source: "drawn at start-up from a fixed seed".to_owned(),
-        input: InputRecipe {
-            crop: CropKind::Box,
-            margin: 0.3,
+        input: InputRecipe::one(CropRecipe {
+            cut: Cut::Box { margin: 0.3 },
             resize: Resize::ShortSide,
             size_px: 224,
             mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
             deviation: [0.268_629_55, 0.261_302_6, 0.275_777_1],
-        },
+        }),
         embedding: EmbeddingRecipe { tap: Tap::Pooled, l2: true },
-        digest,
+        digest: format!("untrained-demo {VERSION} {SEED:016x}"),
         warning: Some("scores of untrained-demo come from random weights and mean nothing"),
-        tower,
+        goldens: vec![],
         head: Head::Sigmoid { weight: uniform("head.weight", CONFIG.hidden, 3.0), bias: 0.0 },
-        device: device.clone(),
-    })
+    };
+    let weights = Weights::from_tensors("untrained-demo", tensors, device);
+    Ok(Opened { scorer, tower: Tower { id: tower_id(&CONFIG, "untrained"), config: CONFIG, weights } })
 }
 
 fn tensors() -> candle_core::Result<BTreeMap<String, Tensor>> {

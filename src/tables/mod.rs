@@ -22,7 +22,7 @@ use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 pub use self::part::{EncodedPart, PartContext};
 
 /// Raised with every change to a column's name, type or meaning.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// One column of a table whose rows are `R`.
 pub struct Column<R: 'static> {

@@ -1,7 +1,9 @@
-//! Rows of one table → one Parquet file in memory, read back before anyone may write it.
+//! Rows of one table, piece by piece → one Parquet file in memory, read back before anyone may write it.
 //!
 //! ZSTD(3); row groups of 122,880 rows (what DuckDB reads in one piece); page statistics; sorted, and said so;
 //! a bloom filter on the key; floats without a dictionary. No wall clock: two attempts are byte-equal.
+
+use std::marker::PhantomData;
 
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
@@ -47,22 +49,44 @@ pub struct CommittedPart {
     pub bytes: usize,
 }
 
-/// Encodes `rows`, which must be in the table's order.
-///
-/// # Errors
-/// A row without a required value, or a file that does not read back as what was written.
-pub fn encode<T: Table>(rows: &[&T], context: &PartContext) -> Result<EncodedPart, ParquetError> {
-    let batch = batch(rows)?;
-    let mut writer = ArrowWriter::try_new(vec![], schema::<T>(), Some(properties::<T>(context)?))?;
-    writer.write(&batch)?;
-    let body = Bytes::from(writer.into_inner()?);
-    let read_back = SerializedFileReader::new(body.clone())?.metadata().file_metadata().num_rows();
-    if read_back != rows.len() as i64 {
-        return Err(ParquetError::General(format!("expected {} rows, read back {read_back}", rows.len())));
+/// A part that still takes rows. What it holds is encoded and compressed already.
+pub struct OpenPart<T> {
+    key: String,
+    writer: ArrowWriter<Vec<u8>>,
+    rows: usize,
+    table: PhantomData<fn(T)>,
+}
+
+impl<T: Table> OpenPart<T> {
+    /// # Errors
+    /// Settings that the format refuses: a bug.
+    pub fn new(context: &PartContext) -> Result<Self, ParquetError> {
+        let PartContext { run_id, dt, shard, slice, .. } = context;
+        let key = format!("{}part-{shard:05}-{slice:06}.parquet", folder(T::NAME, dt, run_id));
+        let writer = ArrowWriter::try_new(vec![], schema::<T>(), Some(properties::<T>(context)?))?;
+        Ok(Self { key, writer, rows: 0, table: PhantomData })
     }
-    let PartContext { run_id, dt, shard, slice, .. } = context;
-    let key = format!("{}part-{shard:05}-{slice:06}.parquet", folder(T::NAME, dt, run_id));
-    Ok(EncodedPart { key, body, rows: rows.len() })
+
+    /// Adds `rows`, which must come in the table's order. The bytes depend on how rows are split into calls.
+    ///
+    /// # Errors
+    /// A row without a required value.
+    pub fn add(&mut self, rows: &[&T]) -> Result<(), ParquetError> {
+        self.writer.write(&batch(rows)?)?;
+        self.rows += rows.len();
+        Ok(())
+    }
+
+    /// # Errors
+    /// A file that does not read back as what was written.
+    pub fn encode(self) -> Result<EncodedPart, ParquetError> {
+        let body = Bytes::from(self.writer.into_inner()?);
+        let read_back = SerializedFileReader::new(body.clone())?.metadata().file_metadata().num_rows();
+        if read_back != self.rows as i64 {
+            return Err(ParquetError::General(format!("expected {} rows, read back {read_back}", self.rows)));
+        }
+        Ok(EncodedPart { key: self.key, body, rows: self.rows })
+    }
 }
 
 /// Where the parts of one run stand: `<table>/dt=YYYY-MM-DD/run=<run_id>/`.

@@ -150,9 +150,9 @@ def fnv1a_64(text):
     return seed
 
 
-def fill(name, shape):
+def fill(name, shape, rules=FILL):
     """f32 values of the tensor called `name`; see the top of this file."""
-    offset, scale = offset_and_scale(name, shape)
+    offset, scale = offset_and_scale(name, shape, rules)
     z = np.arange(1, math.prod(shape) + 1, dtype=np.uint64)
     z *= np.uint64(0x9E3779B97F4A7C15)
     z += np.uint64(fnv1a_64(name))
@@ -166,8 +166,8 @@ def fill(name, shape):
     return torch.from_numpy(np.float32(offset) + np.float32(scale) * v).reshape(shape)
 
 
-def offset_and_scale(name, shape):
-    for suffix, offset, rule, number in FILL:
+def offset_and_scale(name, shape, rules):
+    for suffix, offset, rule, number in rules:
         if name.endswith(suffix):
             inputs = math.prod(shape[1:])
             return offset, number * math.sqrt(3 / inputs) if rule == "fan_in" else number

@@ -81,7 +81,7 @@ fn check_absent(folder: &str, words: &[&str]) {
 
 #[test]
 fn networks_touch_no_network_no_task_and_no_store() {
-    check_absent("networks/", &["std::net", "tokio", "storage", "pipeline", "std::env", "std::process"]);
+    check_absent("networks/", &["std::net", "tokio", "crate::storage", "pipeline", "std::env", "std::process"]);
 }
 
 #[test]

@@ -5,7 +5,11 @@
 //! - `parity_decode`      pixels of JPEG and WebP as libjpeg-turbo and libwebp decode them
 //! - `parity_mtcnn`       faces as facenet-pytorch finds them
 //! - `parity_preprocess`  squares for the tower as transformers makes them with Pillow
+//! - `parity_align`       faces turned upright as skimage and OpenCV turn them
 //! - `parity_clip`        embeddings of full-size towers as transformers computes them
+//! - `parity_text`        tokens, text towers and zero-shot probabilities as transformers computes them
+//! - `parity_recipes`     whole recipes from a picture to a score, as the authors' libraries compute them
+//! - `checkpoints`        what PyTorch saved, bit by bit, and towers under other people's names
 //!
 //! The program, started as a user starts it:
 //! - `run_formats`        every format and variant that is decoded
@@ -15,7 +19,18 @@
 //! - `run_readers`        the tables in DuckDB, pyarrow, polars and pandas
 //! - `run_memory`         peak memory against the number and the size of pictures
 //! - `run_cli`            help, settings and their origins, messages and exit codes
-//! - `scorer_folders`     scorers of one's own, and everything that can be wrong with them
+//! - `run_models`         scorers by name: pulled on first use, from a hub or a bucket, or a stop before any work
+//! - `run_scorers`        several scorers in one run; licences and golden vectors
+//! - `scorer_scores`      the scores of a scorer of one's own, against plain arithmetic
+//! - `scorer_refused`     everything that can be wrong with one
+//! - `scorer_prompts`     prompts, tokenizers and their cache, and everything that can be wrong with them
+//! - `import`             other people's checkpoints as heads, towers and overlays
+//! - `checkpoints_bad`    files that carry code, lie or are cut; two thousand mutants
+//!
+//! Models, from a hub of our own that goes wrong as ordered (`servers/hub`):
+//! - `model_pull`         downloads that break off, stall, are throttled, change, lie; full disks; two at once
+//! - `model_store`        lists, offline machines, tampered files, registries of one's own
+//! - `model_mirror`       models in a bucket, for machines without the internet
 //!
 //! Stores, each against the same contract:
 //! - `storage_contract`   memory, folder, our S3 server, moto
@@ -25,19 +40,35 @@
 //! - `architecture`       a stage imports only what stands to its left, networks touch no I/O, files stay small
 
 mod architecture;
+mod checkpoints;
+mod checkpoints_bad;
+mod import;
+mod made_weights;
+mod model_fixture;
+mod model_mirror;
+mod model_pull;
+mod model_store;
+mod parity_align;
 mod parity_clip;
 mod parity_decode;
 mod parity_mtcnn;
 mod parity_preprocess;
+mod parity_recipes;
+mod parity_text;
+mod probe;
 mod program;
 mod run_bad;
 mod run_cli;
 mod run_formats;
 mod run_memory;
+mod run_models;
 mod run_readers;
+mod run_scorers;
 mod run_signals;
 mod run_sources;
-mod scorer_folders;
+mod scorer_prompts;
+mod scorer_refused;
+mod scorer_scores;
 mod servers;
 mod storage_contract;
 mod storage_faulty;

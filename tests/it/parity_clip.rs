@@ -6,36 +6,29 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device};
 use deepsweep::networks::clip::{ClipVision, ClipVisionConfig};
 use deepsweep::networks::weights::Weights;
 use serde::Deserialize;
 
+use crate::made_weights::{Fill, worst_difference};
+
 const MAX_DIFFERENCE: f32 = 2e-4;
 
 #[derive(Deserialize)]
-struct Golden {
+pub struct Golden {
     towers: BTreeMap<String, serde_json::Value>,
-    /// Ending of the name, offset, "fan_in" or "absolute", gain or scale; the first that fits counts.
-    fill: Vec<(String, f32, String, f64)>,
-    fill_samples: Vec<Sample>,
-}
-
-#[derive(Deserialize)]
-struct Sample {
-    name: String,
-    shape: Vec<usize>,
-    first: [f32; 4],
-    last: f32,
+    #[serde(flatten)]
+    pub weights: Fill,
 }
 
 impl Golden {
-    fn read() -> Self {
+    pub fn read() -> Self {
         let path = crate::root().join("tests/golden/clip_towers.json");
         serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
     }
 
-    fn config(&self, tower: &str, activation: &str) -> String {
+    pub fn config(&self, tower: &str, activation: &str) -> String {
         let mut vision = self.towers[tower].clone();
         vision["hidden_act"] = activation.into();
         serde_json::json!({
@@ -45,71 +38,11 @@ impl Golden {
         })
         .to_string()
     }
-
-    fn tensor(&self, name: &str, shape: &[usize]) -> Tensor {
-        let (_, offset, kind, gain) = self.fill.iter().find(|(ending, ..)| name.ends_with(ending.as_str())).unwrap();
-        let count: usize = shape.iter().product();
-        let scale = match kind.as_str() {
-            "fan_in" => (gain * (3.0 / (count / shape[0]) as f64).sqrt()) as f32,
-            "absolute" => *gain as f32,
-            other => panic!("{other}"),
-        };
-        let seed = name.bytes().fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3) // FNV-1a
-        });
-        let value = |i: usize| {
-            let mut z = seed.wrapping_add((i as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15)); // SplitMix64
-            z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-            z ^= z >> 31;
-            let k = (z >> 40) as i64;
-            offset + scale * ((2 * k - (1 << 24)) as f32 / (1 << 24) as f32)
-        };
-        Tensor::from_vec((0..count).map(value).collect::<Vec<_>>(), shape, &Device::Cpu).unwrap()
-    }
-
-    /// Every tensor of a tower, as transformers' checkpoints name them.
-    fn tensors(&self, config: &ClipVisionConfig) -> BTreeMap<String, Tensor> {
-        let (hidden, wide, patch) = (config.hidden, config.intermediate, config.patch_px);
-        let mut shapes: Vec<(String, Vec<usize>)> = vec![
-            ("vision_model.embeddings.class_embedding".into(), vec![hidden]),
-            ("vision_model.embeddings.patch_embedding.weight".into(), vec![hidden, 3, patch, patch]),
-            ("vision_model.embeddings.position_embedding.weight".into(), vec![config.tokens(), hidden]),
-            ("visual_projection.weight".into(), vec![config.projection, hidden]),
-        ];
-        let mut norms = vec!["vision_model.pre_layrnorm".to_owned(), "vision_model.post_layernorm".to_owned()];
-        for i in 0..config.layers {
-            let layer = format!("vision_model.encoder.layers.{i}");
-            norms.extend([format!("{layer}.layer_norm1"), format!("{layer}.layer_norm2")]);
-            for (name, inputs, outputs) in [
-                ("self_attn.q_proj", hidden, hidden),
-                ("self_attn.k_proj", hidden, hidden),
-                ("self_attn.v_proj", hidden, hidden),
-                ("self_attn.out_proj", hidden, hidden),
-                ("mlp.fc1", hidden, wide),
-                ("mlp.fc2", wide, hidden),
-            ] {
-                shapes.push((format!("{layer}.{name}.weight"), vec![outputs, inputs]));
-                shapes.push((format!("{layer}.{name}.bias"), vec![outputs]));
-            }
-        }
-        for norm in norms {
-            shapes.push((format!("{norm}.weight"), vec![hidden]));
-            shapes.push((format!("{norm}.bias"), vec![hidden]));
-        }
-        shapes.into_iter().map(|(name, shape)| (name.clone(), self.tensor(&name, &shape))).collect()
-    }
 }
 
 #[test]
 fn the_generator_gives_the_reference_s_numbers() {
-    let golden = Golden::read();
-    for sample in &golden.fill_samples {
-        let values = golden.tensor(&sample.name, &sample.shape).flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        // The file has as many digits as tell one f32 from the next.
-        assert_eq!(values[..4], sample.first, "{}", sample.name);
-        assert_eq!(*values.last().unwrap(), sample.last, "{}", sample.name);
-    }
+    Golden::read().weights.check_samples();
 }
 
 #[test]
@@ -137,7 +70,7 @@ fn folders_in_half_precision_are_read_as_they_are_stored() {
     let golden = Golden::read();
     let config_text = golden.config("b32", "quick_gelu");
     let config = ClipVisionConfig::parse(&config_text).unwrap();
-    let tensors = golden.tensors(&config);
+    let tensors = golden.weights.vision(&config);
     for (name, dtype) in [("fp16", DType::F16), ("bf16", DType::BF16)] {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("config.json"), &config_text).unwrap();
@@ -152,7 +85,7 @@ fn check(name: &str) {
     let golden = Golden::read();
     for activation in ["quick_gelu", "gelu"] {
         let config = ClipVisionConfig::parse(&golden.config(name, activation)).unwrap();
-        let weights = Weights::from_tensors(name, golden.tensors(&config), &Device::Cpu);
+        let weights = Weights::from_tensors(name, golden.weights.vision(&config), &Device::Cpu);
         let tower = ClipVision::new(config, &weights).unwrap();
         compare(&golden, &tower, &format!("{name}.{activation}"));
     }
@@ -163,27 +96,11 @@ fn compare(golden: &Golden, tower: &ClipVision, case: &str) {
         candle_core::safetensors::load(crate::root().join("tests/golden/clip_towers.safetensors"), &Device::Cpu)
             .unwrap();
     let side = tower.config().image_px;
-    let pixels = golden.tensor("pixel_values", &[2, 3, side, side]);
+    let pixels = golden.weights.tensor("pixel_values", &[2, 3, side, side]);
     let found = tower.forward(&pixels).unwrap();
     let from_pooled = tower.project(&found.pooled).unwrap();
     for (tap, found) in [("pooled", &found.pooled), ("projected", &found.projected), ("projected", &from_pooled)] {
-        let expected = unit_rows(&expected[&format!("{case}.{tap}")]);
-        let found = unit_rows(found);
-        assert_eq!(found.len(), 2, "{case}.{tap}");
-        for (expected, found) in expected.iter().zip(&found) {
-            assert_eq!(found.len(), expected.len(), "{case}.{tap}");
-            let worst = expected.iter().zip(found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-            assert!(worst <= MAX_DIFFERENCE, "{case}.{tap}: {worst}");
-        }
+        let worst = worst_difference(&expected[&format!("{case}.{tap}")], found);
+        assert!(worst <= MAX_DIFFERENCE, "{case}.{tap}: {worst}");
     }
-}
-
-fn unit_rows(t: &Tensor) -> Vec<Vec<f32>> {
-    let rows = t.to_vec2::<f32>().unwrap();
-    rows.into_iter()
-        .map(|row| {
-            let length = row.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
-            row.iter().map(|v| (f64::from(*v) / length) as f32).collect()
-        })
-        .collect()
 }

@@ -61,7 +61,7 @@ fn normalised_values_are_the_reference_s_own() {
     let (folder, golden) = golden();
     let picture = image::open(folder.join(format!("preprocess/{}.png", golden.normalised.case))).unwrap().to_rgb8();
     let side = picture.width();
-    let pixels = normalise(&[picture], side, golden.mean, golden.std, &Device::Cpu).unwrap();
+    let pixels = normalise(&[&picture], side, golden.mean, golden.std, &Device::Cpu).unwrap();
     let pixels = pixels.squeeze(0).unwrap().to_vec3::<f32>().unwrap();
     assert!(golden.normalised.chw_values.len() >= 20, "the goldens are incomplete");
     for (channel, row, column, expected) in golden.normalised.chw_values {

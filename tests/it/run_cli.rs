@@ -109,7 +109,6 @@ fn check_mistake(arguments: &[&str], named: &[&str]) {
 fn a_mistake_is_named_with_what_to_do() {
     let pictures = pictures();
     let run = |more: &[&'static str]| [&["run", pictures.as_str()], more].concat();
-    check_mistake(&run(&[]), &["--scorer none", "--scorer untrained-demo", "--scorer FOLDER"]);
     check_mistake(&run(&["--scorer", "/no/such"]), &["/no/such", "scorer.toml", "--scorer none"]);
     let cuda = ["--scorer", "none", "--device", "cuda"];
     check_mistake(&run(&cuda), &["cuda:0", "--features cuda", "--device cpu"]);

@@ -22,7 +22,7 @@ fn peak_bytes(child: &Child) -> Option<u64> {
 
 /// Runs to a good end and returns its peak. The last look is at most 2 ms old, in which a run writes its
 /// closing table.
-fn measure(mut command: Command) -> u64 {
+pub fn measure(mut command: Command) -> u64 {
     let mut child = command.spawn().unwrap();
     let mut peak = 0;
     while child.try_wait().unwrap().is_none() {

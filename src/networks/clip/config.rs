@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use super::block::BlockShape;
 use crate::networks::NetworkError;
 
 /// The shape of a vision tower. Made by parsing only, so that every field is in range.
@@ -33,14 +34,22 @@ pub enum Activation {
     Gelu,
 }
 
+impl Activation {
+    /// `hidden_act` of a configuration; transformers leaves it out where it is its default.
+    pub(super) fn named(hidden_act: Option<&str>) -> Result<Self, String> {
+        match hidden_act.unwrap_or("quick_gelu") {
+            "quick_gelu" => Ok(Self::QuickGelu),
+            "gelu" => Ok(Self::Gelu),
+            other => Err(format!("hidden_act: expected \"quick_gelu\" or \"gelu\", found {other:?}")),
+        }
+    }
+}
+
 impl ClipVisionConfig {
     /// # Errors
     /// A file that is missing, no CLIP configuration, or one with values that no tower can have.
     pub fn read(path: &Path) -> Result<Self, NetworkError> {
-        let origin = path.display().to_string();
-        let text = std::fs::read_to_string(path)
-            .map_err(|e| NetworkError::Weights(format!("tower configuration {origin:?}: cannot be read: {e}")))?;
-        Self::parse(&text).map_err(|e| NetworkError::Weights(format!("tower configuration {origin:?}: {e}")))
+        read_config(path, Self::parse)
     }
 
     /// Reads a full CLIP configuration (with `vision_config`) or one of the vision tower alone.
@@ -66,11 +75,7 @@ impl ClipVisionConfig {
             image_px: vision.image_size.unwrap_or(224),
             patch_px: vision.patch_size.unwrap_or(32),
             projection: projection.or(vision.projection_dim).unwrap_or(512),
-            activation: match vision.hidden_act.as_deref().unwrap_or("quick_gelu") {
-                "quick_gelu" => Activation::QuickGelu,
-                "gelu" => Activation::Gelu,
-                other => return Err(format!("hidden_act: expected \"quick_gelu\" or \"gelu\", found {other:?}")),
-            },
+            activation: Activation::named(vision.hidden_act.as_deref())?,
             layer_norm_epsilon: vision.layer_norm_eps.unwrap_or(1e-5),
         };
         config.check()?;
@@ -84,29 +89,39 @@ impl ClipVisionConfig {
         grid * grid + 1
     }
 
-    fn check(&self) -> Result<(), String> {
-        let in_range = |name: &str, value: usize, max: usize| {
-            if (1..=max).contains(&value) { Ok(()) } else { Err(format!("{name}: expected 1 to {max}, found {value}")) }
-        };
-        // Ten times the largest published tower (bigG: 1664 wide, 48 layers); beyond that it is a damaged file.
-        in_range("hidden_size", self.hidden, 16_384)?;
-        in_range("intermediate_size", self.intermediate, 65_536)?;
-        in_range("num_hidden_layers", self.layers, 512)?;
-        in_range("num_attention_heads", self.heads, 512)?;
-        in_range("image_size", self.image_px, 4_096)?;
-        in_range("patch_size", self.patch_px, self.image_px)?;
-        in_range("projection_dim", self.projection, 16_384)?;
-        if !self.hidden.is_multiple_of(self.heads) {
-            return Err(format!(
-                "hidden_size: expected a multiple of num_attention_heads {}, found {}",
-                self.heads, self.hidden
-            ));
+    pub(super) fn block(&self) -> BlockShape {
+        BlockShape {
+            hidden: self.hidden,
+            intermediate: self.intermediate,
+            heads: self.heads,
+            activation: self.activation,
+            layer_norm_epsilon: self.layer_norm_epsilon,
         }
-        if !(self.layer_norm_epsilon.is_finite() && self.layer_norm_epsilon > 0.0) {
-            return Err(format!("layer_norm_eps: expected a positive number, found {}", self.layer_norm_epsilon));
-        }
-        Ok(())
     }
+
+    fn check(&self) -> Result<(), String> {
+        check_range("num_hidden_layers", self.layers, MAX_LAYERS)?;
+        check_range("image_size", self.image_px, 4_096)?;
+        check_range("patch_size", self.patch_px, self.image_px)?;
+        check_range("projection_dim", self.projection, MAX_WIDTH)?;
+        self.block().check()
+    }
+}
+
+// Ten times the largest published tower (bigG: 1664 wide, 48 layers); beyond that it is a damaged file.
+pub(super) const MAX_WIDTH: usize = 16_384;
+pub(super) const MAX_LAYERS: usize = 512;
+
+/// Reads a file and has `parse` make a configuration of it; what either finds wrong names the file.
+pub(super) fn read_config<T>(path: &Path, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, NetworkError> {
+    let origin = path.display().to_string();
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| NetworkError::Weights(format!("tower configuration {origin:?}: cannot be read: {e}")))?;
+    parse(&text).map_err(|e| NetworkError::Weights(format!("tower configuration {origin:?}: {e}")))
+}
+
+pub(super) fn check_range(name: &str, value: usize, max: usize) -> Result<(), String> {
+    if (1..=max).contains(&value) { Ok(()) } else { Err(format!("{name}: expected 1 to {max}, found {value}")) }
 }
 
 #[derive(Deserialize)]

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 
-use super::attention::Attention;
-use super::config::{Activation, ClipVisionConfig};
+use super::block::Block;
+use super::config::ClipVisionConfig;
 use super::layers::{LayerNorm, Linear};
 use crate::networks::NetworkError;
 use crate::networks::weights::Weights;
@@ -32,15 +32,6 @@ pub struct ClipVision {
     projection: Linear,
 }
 
-#[derive(Debug)]
-struct Block {
-    norm_attention: LayerNorm,
-    attention: Attention,
-    norm_mlp: LayerNorm,
-    up: Linear,
-    down: Linear,
-}
-
 impl ClipVision {
     /// Reads `config.json` and the safetensors of a transformers CLIP folder.
     ///
@@ -64,7 +55,7 @@ impl ClipVision {
             w.get(&format!("{embeddings}.position_embedding.weight"), &[config.tokens(), hidden])?.unsqueeze(0)?; // [1, 1 + n, hidden]
         let epsilon = config.layer_norm_epsilon;
         let blocks = (0..config.layers)
-            .map(|i| Block::new(w, &format!("vision_model.encoder.layers.{i}"), &config))
+            .map(|i| Block::new(w, &format!("vision_model.encoder.layers.{i}"), config.block()))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             patches: Linear::from_parts(&patches, None)?,
@@ -91,7 +82,7 @@ impl ClipVision {
     pub fn forward(&self, pixels: &Tensor) -> Result<Embeddings, NetworkError> {
         let mut x = self.norm_in.forward(&self.tokens(pixels)?)?; // [b, 1 + n, hidden]
         for block in &self.blocks {
-            x = block.forward(&x, self.config.activation)?;
+            x = block.forward(&x, None)?;
         }
         let pooled = self.norm_out.forward(&x.narrow(1, 0, 1)?.squeeze(1)?.contiguous()?)?; // [b, hidden]
         let projected = self.projection.forward(&pooled)?; // [b, projection]
@@ -121,28 +112,5 @@ impl ClipVision {
         let patches = self.patches.forward(&patches)?; // [b, n, hidden]
         let class = self.class_token.broadcast_as((b, 1, self.config.hidden))?;
         Tensor::cat(&[&class, &patches], 1)?.broadcast_add(&self.positions) // [b, 1 + n, hidden]
-    }
-}
-
-impl Block {
-    fn new(w: &Weights, name: &str, config: &ClipVisionConfig) -> Result<Self, NetworkError> {
-        let (hidden, epsilon) = (config.hidden, config.layer_norm_epsilon);
-        Ok(Self {
-            norm_attention: LayerNorm::new(w, &format!("{name}.layer_norm1"), hidden, epsilon)?,
-            attention: Attention::new(w, &format!("{name}.self_attn"), config)?,
-            norm_mlp: LayerNorm::new(w, &format!("{name}.layer_norm2"), hidden, epsilon)?,
-            up: Linear::new(w, &format!("{name}.mlp.fc1"), hidden, config.intermediate)?,
-            down: Linear::new(w, &format!("{name}.mlp.fc2"), config.intermediate, hidden)?,
-        })
-    }
-
-    fn forward(&self, x: &Tensor, activation: Activation) -> candle_core::Result<Tensor> {
-        let x = (x + self.attention.forward(&self.norm_attention.forward(x)?)?)?;
-        let up = self.up.forward(&self.norm_mlp.forward(&x)?)?;
-        let up = match activation {
-            Activation::QuickGelu => (&up * candle_nn::ops::sigmoid(&(&up * 1.702)?)?)?,
-            Activation::Gelu => up.gelu_erf()?,
-        };
-        &x + self.down.forward(&up)?
     }
 }

@@ -11,6 +11,7 @@ mod page;
 mod put_new;
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use futures::stream::BoxStream;
 
 use super::{Body, ObjectMeta, Store, StoreError};
 use errors::Place;
+use put_new::Payload;
 
 /// One try and four more, over about 15 s: longer outages are the scheduler's to wait out.
 const MAX_ATTEMPTS: u32 = 5;
@@ -119,6 +121,15 @@ impl S3Store {
         Self { link: Arc::new(link) }
     }
 
+    /// As [`Store::put_new`], from a file of up to 5 GiB that is never whole in memory.
+    ///
+    /// # Errors
+    /// Those of [`Store::put_new`], and a file that cannot be read or is larger.
+    pub async fn put_new_file(&self, key: &str, path: &Path) -> Result<Option<String>, StoreError> {
+        let body = Payload::of_file(path.to_owned()).await?;
+        put_new::put_new(Arc::clone(&self.link), key.to_owned(), body).await
+    }
+
     /// Asks for one key under `prefix`, to learn of a missing bucket or missing rights before any work.
     ///
     /// # Errors
@@ -142,7 +153,7 @@ impl Store for S3Store {
     }
 
     fn put_new(&self, key: &str, body: Bytes) -> BoxFuture<'static, Result<Option<String>, StoreError>> {
-        put_new::put_new(Arc::clone(&self.link), key.to_owned(), body).boxed()
+        put_new::put_new(Arc::clone(&self.link), key.to_owned(), Payload::Bytes(body)).boxed()
     }
 }
 

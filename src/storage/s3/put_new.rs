@@ -1,12 +1,14 @@
 //! PutObject with `If-None-Match: *`: one writer wins, and knows it.
 //!
-//! Comes in: a key and all bytes. Goes out: an ETag, or `AlreadyExists` where another writer was first.
+//! Comes in: a key and all bytes, in memory or in a file. Goes out: an ETag, or `AlreadyExists` where another writer
+//! was first.
 //! It never overwrites, and never deletes after an unknown outcome: that is how others lost data.
 //!
 //! A conditional write that is retried is not idempotent: applied, answer lost, sent again (by us or by
 //! the SDK), it meets its own object and reads 412. So every write carries a random attempt id in the
 //! object's metadata, and whoever is told that the key is taken looks whose it is.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +32,53 @@ const MAX_TRIES: u32 = 5;
 /// Doubles with each try.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
-pub(super) async fn put_new(link: Arc<Link>, key: String, body: Bytes) -> Result<Option<String>, StoreError> {
+/// The slowest uplink that a long upload is waited for: 4 Mbit/s, as with parts.
+const SLOWEST_BYTES_PER_SEC: u64 = 500_000;
+
+/// One PutObject takes no more; larger files would need an upload in parts.
+const MAX_PUT_BYTES: u64 = 5 << 30;
+
+/// What is written. Read anew for each try.
+pub(super) enum Payload {
+    Bytes(Bytes),
+    File { path: PathBuf, size_bytes: u64 },
+}
+
+impl Payload {
+    /// # Errors
+    /// A file that is missing, or larger than one request may be.
+    pub(super) async fn of_file(path: PathBuf) -> Result<Self, StoreError> {
+        let what = path.display().to_string();
+        let found = tokio::fs::metadata(&path).await;
+        let size_bytes = found.map_err(|e| unreadable(&path, &e))?.len();
+        if size_bytes > MAX_PUT_BYTES {
+            let detail = format!("expected at most {MAX_PUT_BYTES} bytes for one PutObject, found {size_bytes}");
+            return Err(StoreError::Permanent { what, detail });
+        }
+        Ok(Self::File { path, size_bytes })
+    }
+
+    fn size_bytes(&self) -> u64 {
+        match self {
+            Self::Bytes(body) => body.len() as u64,
+            Self::File { size_bytes, .. } => *size_bytes,
+        }
+    }
+
+    async fn stream(&self) -> Result<ByteStream, StoreError> {
+        match self {
+            Self::Bytes(body) => Ok(ByteStream::from(body.clone())),
+            Self::File { path, .. } => ByteStream::from_path(path).await.map_err(|e| unreadable(path, &e)),
+        }
+    }
+
+    /// Of one try: the read timeout runs from the first byte sent, so it must leave room for the upload.
+    fn timeout(&self) -> Duration {
+        PUT_TIMEOUT.max(Duration::from_secs(self.size_bytes() / SLOWEST_BYTES_PER_SEC))
+    }
+}
+
+pub(super) async fn put_new(link: Arc<Link>, key: String, body: Payload) -> Result<Option<String>, StoreError> {
     key::check_new(&key)?;
     let attempt = attempt_id(&key)?;
     let write = Write { link: &link, key: &key, attempt: &attempt };
@@ -39,7 +87,7 @@ pub(super) async fn put_new(link: Arc<Link>, key: String, body: Bytes) -> Result
     }
     let mut pause = FIRST_PAUSE;
     for tries_left in (0..MAX_TRIES).rev() {
-        let failure = match write.send(&body).await {
+        let failure = match write.send(body.stream().await?, &body).await {
             Ok(etag) => return Ok(etag),
             Err(failure) => failure,
         };
@@ -86,12 +134,11 @@ struct Write<'a> {
 }
 
 impl Write<'_> {
-    async fn send(&self, body: &Bytes) -> Result<Option<String>, Failure> {
-        // The read timeout runs from the first byte sent, so it must leave room for the upload.
+    async fn send(&self, stream: ByteStream, body: &Payload) -> Result<Option<String>, Failure> {
         let patient = TimeoutConfig::builder()
             .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(PUT_TIMEOUT)
-            .operation_attempt_timeout(PUT_TIMEOUT);
+            .read_timeout(body.timeout())
+            .operation_attempt_timeout(body.timeout());
         self.link
             .client
             .put_object()
@@ -99,8 +146,8 @@ impl Write<'_> {
             .key(self.key)
             .set_if_none_match(self.link.conditional_writes.then(|| "*".to_owned()))
             .metadata(ATTEMPT_KEY, self.attempt)
-            .content_length(i64::try_from(body.len()).unwrap_or(i64::MAX))
-            .body(ByteStream::from(body.clone()))
+            .content_length(i64::try_from(body.size_bytes()).unwrap_or(i64::MAX))
+            .body(stream)
             .customize()
             .config_override(Config::builder().timeout_config(patient.build()))
             .send()
@@ -126,6 +173,10 @@ impl Write<'_> {
     fn already_exists(&self) -> StoreError {
         StoreError::AlreadyExists { what: self.link.place.object(self.key) }
     }
+}
+
+fn unreadable(path: &std::path::Path, error: &dyn std::fmt::Display) -> StoreError {
+    StoreError::Permanent { what: path.display().to_string(), detail: format!("cannot be read: {error}") }
 }
 
 fn attempt_id(key: &str) -> Result<String, StoreError> {

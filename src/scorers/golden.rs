@@ -1,0 +1,58 @@
+//! Golden vectors: pictures whose logits the scorer's author wrote down. A scorer that gives others is not that scorer.
+
+use image::RgbImage;
+
+use super::file::GoldenEntry;
+use super::locate::Located;
+use super::set::ScorerSet;
+use crate::error::Error;
+
+/// How far a score may lie from its golden one, as a probability: sums in another order, of another instruction set,
+/// stay far below; another resize rule, tap or activation far above.
+const NEAR: f64 = 1e-3;
+
+/// A picture with what must come of it.
+#[derive(Debug)]
+pub struct Golden {
+    pub name: String,
+    pub picture: RgbImage,
+    pub logit: f32,
+}
+
+/// # Errors
+/// A picture that cannot be read.
+pub(super) fn read(located: &Located) -> Result<Vec<Golden>, String> {
+    let read = |entry: &GoldenEntry| {
+        let path = located.words.beside(&entry.picture);
+        let name = path.display().to_string();
+        let picture = image::open(&path)
+            .map_err(|e| format!("golden.picture: expected a PNG picture at {name:?}, found: {e}"))?;
+        Ok(Golden { name, picture: picture.to_rgb8(), logit: entry.logit })
+    };
+    located.words.file.golden.iter().map(read).collect()
+}
+
+/// Scores every golden picture of every scorer.
+///
+/// # Errors
+/// A score that is another than the golden one.
+pub(super) fn check(set: &ScorerSet) -> Result<(), Error> {
+    for (index, scorer) in set.scorers().iter().enumerate() {
+        for golden in &scorer.goldens {
+            let found = set.logit_of(index, &golden.picture)?;
+            let probability = |logit: f32| 1.0 / (1.0 + (-f64::from(logit)).exp());
+            let is_near = |logit: &f32| (probability(*logit) - probability(golden.logit)).abs() <= NEAR;
+            if !found.is_some_and(|logit| is_near(&logit)) {
+                return Err(Error::Input(format!(
+                    "scorer {:?}: golden picture {:?}: expected logit {}, found {}: weights, recipe or program are not \
+                     those that the golden vectors were made with",
+                    scorer.id,
+                    golden.name,
+                    golden.logit,
+                    found.map_or("no finite number".to_owned(), |logit| logit.to_string()),
+                )));
+            }
+        }
+    }
+    Ok(())
+}

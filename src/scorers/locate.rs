@@ -1,0 +1,94 @@
+//! What `--scorer` names → its words, and then every file that they speak of on this machine.
+
+use std::path::{Path, PathBuf};
+
+use super::file::{HeadEntry, HeadPlace, ScorerFile, TowerPlace};
+use super::registry::{Entry, Registry};
+use super::store::{Finding, ModelStore, expected, look};
+use crate::error::Error;
+use crate::progress::Display;
+
+/// What a scorer's author wrote, and where.
+#[derive(Debug)]
+pub(super) struct Words {
+    pub file: ScorerFile,
+    /// How messages call it.
+    pub origin: String,
+    /// Where the files that the words name lie; none for the scorers that are built in.
+    pub folder: Option<PathBuf>,
+}
+
+/// A scorer whose files are all here; none of them has been read but to check it.
+#[derive(Debug)]
+pub(super) struct Located {
+    pub words: Words,
+    pub tower: PathBuf,
+    /// Where the head has a file of its own.
+    pub head: Option<PathBuf>,
+}
+
+impl Words {
+    pub(super) fn of_entry(entry: &Entry, registry: &Registry) -> Self {
+        Self {
+            file: entry.file.clone(),
+            origin: format!("scorer {:?}", entry.file.name),
+            folder: registry.path.as_deref().and_then(Path::parent).map(Path::to_owned),
+        }
+    }
+
+    /// # Errors
+    /// A folder without `scorer.toml`, or words that are wrong.
+    pub(super) fn of_folder(folder: &Path) -> Result<Self, Error> {
+        let path = folder.join("scorer.toml");
+        let text = std::fs::read_to_string(&path).map_err(|e| {
+            Error::Usage(format!(
+                "scorer {:?}: expected a name of deepsweep models list, or a folder with scorer.toml, found: {e}; \
+                 other choices: --scorer none (detections only), --scorer untrained-demo",
+                folder.display().to_string()
+            ))
+        })?;
+        let origin = format!("scorer file {:?}", path.display().to_string());
+        let file = ScorerFile::parse(&text).map_err(|what| Error::Usage(format!("{origin}: {what}")))?;
+        Ok(Self { file, origin, folder: Some(folder.to_owned()) })
+    }
+
+    /// A file that the scorer brings along.
+    pub(super) fn beside(&self, path: &Path) -> PathBuf {
+        self.folder.as_deref().map_or_else(|| path.to_owned(), |folder| folder.join(path))
+    }
+
+    /// An error in the words or the files of this scorer.
+    pub(super) fn wrong(&self, what: &dyn std::fmt::Display) -> Error {
+        Error::Usage(format!("{}: {what}", self.origin))
+    }
+}
+
+/// Pulls what lies elsewhere, and checks what is pinned.
+///
+/// # Errors
+/// Files that cannot be had, or that are not what the words say.
+pub(super) async fn locate(words: Words, store: &ModelStore, display: &Display) -> Result<Located, Error> {
+    let tower = match &words.file.tower.place {
+        TowerPlace::Hub(files) => store.ensure(files, display).await?,
+        TowerPlace::Folder { path, files } => {
+            let tower = words.beside(path);
+            for (name, pin) in files {
+                let path = tower.join(name);
+                let (expected, found) = match look(&path, pin)? {
+                    Finding::Whole => continue,
+                    Finding::Missing => (format!("{} bytes", pin.size_bytes), "no such file".to_owned()),
+                    Finding::Other(found) => (expected(pin, &found), found),
+                };
+                let path = path.display().to_string();
+                return Err(words.wrong(&format_args!("tower file {path:?}: expected {expected}, found {found}")));
+            }
+            tower
+        }
+    };
+    let head = match &words.file.head {
+        HeadEntry::Linear(HeadPlace::File(path)) | HeadEntry::ZeroShot { file: path, .. } => Some(words.beside(path)),
+        HeadEntry::Linear(HeadPlace::Url(url)) => Some(store.ensure_url(&url.url, &url.pin, display).await?),
+        HeadEntry::Linear(HeadPlace::Tower { .. }) | HeadEntry::Prompts(_) => None,
+    };
+    Ok(Located { words, tower, head })
+}

@@ -1,0 +1,167 @@
+//! Several scorers in one run: each has the rows that it has alone, and what they have in common is done once.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::probe::{BOX, Choices, Folder, Head, PLAIN, pictures};
+use crate::program::{Finished, Landed, Row, Sweep, finish, landed_in_folder, media, rows};
+
+fn sweep(scorers: &[&Path], more: &[&str]) -> (Finished, Landed) {
+    let out = tempfile::tempdir().unwrap();
+    let (source, destination) = (pictures(), out.path().to_str().unwrap());
+    let mut flags = vec!["--suffix", ".jpg", "--min-face-px", "20"];
+    for scorer in scorers {
+        flags.extend(["--scorer", scorer.to_str().unwrap()]);
+    }
+    flags.extend(more);
+    let sweep = Sweep { source: source.to_str().unwrap(), out: destination, scorer: "", flags: &flags };
+    (finish(sweep.command(&[])), landed_in_folder(out.path()))
+}
+
+fn swept(scorers: &[&Path]) -> Landed {
+    let (finished, landed) = sweep(scorers, &[]);
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    landed
+}
+
+/// A folder like [`PLAIN`]'s under another name.
+fn named(name: &str, choices: Choices) -> Folder {
+    let mut folder = Folder::new(choices);
+    folder.recipe = folder.recipe.replace("\"probe\"", &format!("{name:?}"));
+    folder
+}
+
+/// The rows of one scorer, without what differs between two runs: times, and the hash of all that the run used.
+fn rows_of(landed: &Landed, table: &str, scorer: &str) -> Vec<Row> {
+    let mut rows = rows(landed, table);
+    rows.retain(|row| row["scorer"] == scorer);
+    for row in &mut rows {
+        row.retain(|name, _| name != "fingerprint" && !name.starts_with("seconds_"));
+    }
+    rows
+}
+
+#[test]
+fn each_scorer_has_the_rows_that_it_has_alone() {
+    let faces = named("faces", Choices { crop: BOX, ..PLAIN }).write();
+    let frames = named("frames", Choices { head: Head::Linear(2), ..PLAIN }).write();
+    let both = named("both", Choices { crop: "crop = [\"frame\", \"box\"]\nmargin = 0.25", ..PLAIN }).write();
+    let folders = [faces.path(), frames.path(), both.path()];
+    let together = swept(&folders);
+    for (folder, scorer) in folders.into_iter().zip(["faces@1", "frames@1", "both@1"]) {
+        let alone = swept(&[folder]);
+        for table in ["media", "frames", "faces"] {
+            let (found, expected) = (rows_of(&together, table, scorer), rows_of(&alone, table, scorer));
+            assert!(!expected.is_empty(), "{table} of {scorer}");
+            assert_eq!(found, expected, "{table} of {scorer}");
+        }
+    }
+    assert_eq!(rows(&together, "media").len(), 3 * 4);
+    // Three scorers, but 4 frames and 11 faces went through the one tower.
+    assert_eq!(rows(&together, "embeddings").len(), 4 + 11);
+}
+
+#[test]
+fn a_scorer_of_both_scores_frames_and_faces() {
+    let both = Folder::new(Choices { crop: "crop = [\"frame\", \"box\"]\nmargin = 0.25", ..PLAIN }).write();
+    let landed = swept(&[both.path()]);
+    let (frames, faces) = (rows(&landed, "frames"), rows(&landed, "faces"));
+    assert!(frames.iter().all(|row| row["frame_score"].is_number()), "{frames:?}");
+    assert!(faces.iter().all(|row| row["score"].is_number()), "{faces:?}");
+    // A picture without a face has the score of its frame.
+    let row = media(&landed, "no_face.jpg");
+    let frame = frames.iter().find(|frame| frame["key"] == "no_face.jpg").unwrap();
+    assert_eq!((&row["status"], &row["score_max"]), (&Value::from("ok"), &frame["frame_score"]));
+    assert!(frame["best_face_score"].is_null());
+}
+
+#[test]
+fn crops_of_another_recipe_are_embedded_apart() {
+    let wide = named("wide", Choices { crop: "crop = \"box\"\nmargin = 0.5", ..PLAIN }).write();
+    let narrow = named("narrow", Choices { crop: BOX, ..PLAIN }).write();
+    let embeddings = rows(&swept(&[wide.path(), narrow.path()]), "embeddings");
+    assert_eq!(embeddings.len(), 2 * 11);
+    let crops: std::collections::BTreeSet<&str> = embeddings.iter().map(|row| row["crop"].as_str().unwrap()).collect();
+    assert!(crops.len() == 2 && crops.iter().any(|crop| crop.starts_with("box-0.25-squash-32px@")), "{crops:?}");
+}
+
+#[test]
+fn an_object_that_is_rejected_has_a_row_for_each_scorer() {
+    let (one, two) = (named("one", PLAIN).write(), named("two", PLAIN).write());
+    let out = tempfile::tempdir().unwrap();
+    let source = crate::root().join("tests/media/bad/text.jpg");
+    let flags = ["--scorer", one.path().to_str().unwrap(), "--scorer", two.path().to_str().unwrap()];
+    let sweep =
+        Sweep { source: source.to_str().unwrap(), out: out.path().to_str().unwrap(), scorer: "", flags: &flags };
+    let summary = sweep.succeed(&[]).stdout;
+    let media = rows(&landed_in_folder(out.path()), "media");
+    let scorers: Vec<&Value> = media.iter().map(|row| &row["scorer"]).collect();
+    assert_eq!(scorers, ["one@1", "two@1"]);
+    assert!(media.iter().all(|row| row["status"] == "rejected" && row["not_scored_reason"] == "rejected"));
+    assert!(summary.contains("objects    1 ") && summary.contains("rejected   1:"), "{summary}");
+}
+
+fn check_refused(scorers: &[&Path], more: &[&str], named: &[&str]) {
+    let (finished, landed) = sweep(scorers, more);
+    assert_eq!(finished.code, Some(2), "{named:?}\n{}", finished.stderr);
+    assert!(landed.is_empty(), "{named:?}");
+    for name in named {
+        assert!(finished.stderr.contains(name), "expected {name:?} in\n{}", finished.stderr);
+    }
+}
+
+#[test]
+fn two_scorers_of_one_name_are_refused_and_so_is_none_beside_another() {
+    let (one, two) = (Folder::new(PLAIN).write(), Folder::new(Choices { crop: BOX, ..PLAIN }).write());
+    check_refused(&[one.path(), two.path()], &[], &["probe@1", "once"]);
+    check_refused(&[one.path(), Path::new("none")], &[], &["none alone"]);
+}
+
+#[test]
+fn a_licence_that_forbids_commerce_must_be_accepted() {
+    let mut folder = Folder::new(PLAIN);
+    folder.recipe = folder.recipe.replace("\"MIT\"", "\"CC-BY-NC-4.0\"");
+    let folder = folder.write();
+    check_refused(&[folder.path()], &[], &["probe@1", "CC-BY-NC-4.0", "--accept-licence", "a test"]);
+    let (finished, _) = sweep(&[folder.path()], &["--accept-licence"]);
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+}
+
+/// A golden picture that the tower's own size leaves as it is, and the logit that a run gives it.
+fn folder_with_golden(offset: f64) -> tempfile::TempDir {
+    let mut folder = Folder::new(PLAIN);
+    let written = folder.write();
+    let picture = crate::root().join("tests/media/formats/png_rgb8.png");
+    let landed = {
+        let out = tempfile::tempdir().unwrap();
+        let sweep = Sweep {
+            source: picture.to_str().unwrap(),
+            out: out.path().to_str().unwrap(),
+            scorer: written.path().to_str().unwrap(),
+            flags: &[],
+        };
+        sweep.succeed(&[]);
+        landed_in_folder(out.path())
+    };
+    let score = rows(&landed, "frames")[0]["frame_score"].as_f64().unwrap();
+    let logit = (score / (1.0 - score)).ln() + offset;
+    folder.recipe.push_str(&format!("[[golden]]\npicture = \"golden.png\"\nlogit = {logit}\n"));
+    let folder = folder.write();
+    std::fs::copy(picture, folder.path().join("golden.png")).unwrap();
+    folder
+}
+
+#[test]
+fn a_scorer_that_misses_its_golden_vectors_is_refused() {
+    let (finished, _) = sweep(&[folder_with_golden(0.0).path()], &[]);
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    let off = folder_with_golden(0.05);
+    let (finished, landed) = sweep(&[off.path()], &[]);
+    assert_eq!((finished.code, landed.is_empty()), (Some(3), true), "{}", finished.stderr);
+    for name in ["probe@1", "golden.png", "expected logit", "found"] {
+        assert!(finished.stderr.contains(name), "{}", finished.stderr);
+    }
+    std::fs::remove_file(off.path().join("golden.png")).unwrap();
+    check_refused(&[off.path()], &[], &["golden.picture", "golden.png"]);
+}
