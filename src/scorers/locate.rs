@@ -1,10 +1,11 @@
 //! What `--scorer` names → its words, and then every file that they speak of on this machine.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::file::{HeadEntry, HeadPlace, ScorerFile, TowerPlace};
 use super::registry::{Entry, Registry};
-use super::store::{Finding, ModelStore, expected, look};
+use super::store::{Downloads, FilePin, Finding, ModelFiles, ModelStore, expected, look};
 use crate::error::Error;
 use crate::progress::Display;
 
@@ -68,27 +69,43 @@ impl Words {
 /// # Errors
 /// Files that cannot be had, or that are not what the words say.
 pub(super) async fn locate(words: Words, store: &ModelStore, display: &Display) -> Result<Located, Error> {
-    let tower = match &words.file.tower.place {
-        TowerPlace::Hub(files) => store.ensure(files, display).await?,
+    let url = match &words.file.head {
+        HeadEntry::Linear(HeadPlace::Url(url)) => Some(url.clone()),
+        _ => None,
+    };
+    let (tower, pulled_head) = match &words.file.tower.place {
+        TowerPlace::Hub(files) => {
+            let downloads = Downloads { name: words.file.name.clone(), tower: files.clone(), head: url };
+            let ModelFiles { tower, head } = store.ensure_scorer(&downloads, display).await?;
+            (tower, head)
+        }
         TowerPlace::Folder { path, files } => {
             let tower = words.beside(path);
-            for (name, pin) in files {
-                let path = tower.join(name);
-                let (expected, found) = match look(&path, pin)? {
-                    Finding::Whole => continue,
-                    Finding::Missing => (format!("{} bytes", pin.size_bytes), "no such file".to_owned()),
-                    Finding::Other(found) => (expected(pin, &found), found),
-                };
-                let path = path.display().to_string();
-                return Err(words.wrong(&format_args!("tower file {path:?}: expected {expected}, found {found}")));
+            check_pins(&words, &tower, files)?;
+            match &url {
+                Some(url) => (tower, Some(store.ensure_url(&url.url, &url.pin, display).await?)),
+                None => (tower, None),
             }
-            tower
         }
     };
     let head = match &words.file.head {
         HeadEntry::Linear(HeadPlace::File(path)) | HeadEntry::ZeroShot { file: path, .. } => Some(words.beside(path)),
-        HeadEntry::Linear(HeadPlace::Url(url)) => Some(store.ensure_url(&url.url, &url.pin, display).await?),
-        HeadEntry::Linear(HeadPlace::Tower { .. }) | HeadEntry::Prompts(_) => None,
+        _ => pulled_head,
     };
     Ok(Located { words, tower, head })
+}
+
+/// A tower of one's own against what the scorer says of its files.
+fn check_pins(words: &Words, tower: &Path, pins: &BTreeMap<String, FilePin>) -> Result<(), Error> {
+    for (name, pin) in pins {
+        let path = tower.join(name);
+        let (expected, found) = match look(&path, pin)? {
+            Finding::Whole => continue,
+            Finding::Missing => (format!("{} bytes", pin.size_bytes), "no such file".to_owned()),
+            Finding::Other(found) => (expected(pin, &found), found),
+        };
+        let path = path.display().to_string();
+        return Err(words.wrong(&format_args!("tower file {path:?}: expected {expected}, found {found}")));
+    }
+    Ok(())
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
 
+use super::golden::Golden;
 use super::load::tower_id;
 use super::set::{Opened, Tower};
 use super::{CropRecipe, Cut, EmbeddingRecipe, Head, InputRecipe, Scorer, Tap};
@@ -50,11 +51,19 @@ pub(super) fn open(device: &Device) -> Result<Opened, Error> {
         embedding: EmbeddingRecipe { tap: Tap::Pooled, l2: true },
         digest: format!("untrained-demo {VERSION} {SEED:016x}"),
         warning: Some("scores of untrained-demo come from random weights and mean nothing"),
-        goldens: vec![],
+        goldens: vec![golden()?],
         head: Head::Sigmoid { weight: uniform("head.weight", CONFIG.hidden, 3.0), bias: 0.0 },
     };
     let weights = Weights::from_tensors("untrained-demo", tensors, device);
     Ok(Opened { scorer, tower: Tower { id: tower_id(&CONFIG, "untrained"), config: CONFIG, weights } })
+}
+
+/// What transformers gives for the same draw (`tests/golden/untrained.py`).
+fn golden() -> Result<Golden, Error> {
+    const PICTURE: &[u8] = include_bytes!("../../models/untrained-demo/golden.png");
+    let failed = |e: image::ImageError| Error::Input(format!("scorer \"untrained-demo\": its golden picture: {e}"));
+    let picture = image::load_from_memory(PICTURE).map_err(failed)?.to_rgb8();
+    Ok(Golden { name: "models/untrained-demo/golden.png".to_owned(), picture, logit: 1.954_199 })
 }
 
 fn tensors() -> candle_core::Result<BTreeMap<String, Tensor>> {

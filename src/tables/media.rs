@@ -1,4 +1,4 @@
-//! `media`: one row for every object that was listed, always.
+//! `media`: one row for every object that was listed, always; with several scorers one for each of them.
 
 use super::{Column, Table, boolean, float32, float64, int32, int64, micros, text};
 use crate::error::Rejection;

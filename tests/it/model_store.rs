@@ -98,7 +98,7 @@ fn names_and_registries_that_cannot_be_meant_are_named() {
     check(&["pull", "small", "--all"], &["--all"]);
     check(&["pull", "small", "--models", "gs://bucket"], &["gs"]);
     fixture.write_registry("[[scorer]]\nname = 'small'\nversion = '1'");
-    check(&["list"], &["registry.toml", "\"small\"", "licence"]);
+    check(&["list"], &["registry.toml", "\"small\"", "summary"]);
     let built_in = finish(deepsweep(&["models", "pull", "clip"], &[("DEEPSWEEP_MODELS", "/tmp".to_owned())]));
     assert_code(&built_in, 2);
     assert!(built_in.stderr.contains("clip-b32, clip-b32-laion, univfd, gend-clip-l14"), "{}", built_in.stderr);

@@ -88,19 +88,10 @@ impl ModelStore {
         &self.settings
     }
 
-    /// The folder of these files, pulled where they are missing, checked where they are not.
+    /// A file that lies on no hub, pulled where it is missing, checked where it is not.
     ///
     /// # Errors
-    /// `Input` where they cannot be had or are not the pinned ones; `TryAgain` where their source is away.
-    pub async fn ensure(&self, files: &HubFiles, display: &Display) -> Result<PathBuf, Error> {
-        self.ensure_all(&files.repository, &files.wanted(), Route::Nearest, display).await?;
-        Ok(self.settings.cache.join(files.address()))
-    }
-
-    /// A file that lies on no hub.
-    ///
-    /// # Errors
-    /// As [`ModelStore::ensure`].
+    /// `Input` where it cannot be had or is not the pinned one; `TryAgain` where its source is away.
     pub async fn ensure_url(&self, url: &str, pin: &FilePin, display: &Display) -> Result<PathBuf, Error> {
         let file = UrlFile { url: url.to_owned(), pin: pin.clone() };
         file.check().map_err(Error::Usage)?;
@@ -112,7 +103,7 @@ impl ModelStore {
     /// Everything that a scorer needs.
     ///
     /// # Errors
-    /// As [`ModelStore::ensure`].
+    /// As [`ModelStore::ensure_url`].
     pub async fn ensure_scorer(&self, scorer: &Downloads, display: &Display) -> Result<ModelFiles, Error> {
         self.ensure_all(&scorer.name, &scorer.wanted(), Route::Nearest, display).await?;
         Ok(self.files_of(scorer))
@@ -121,7 +112,7 @@ impl ModelStore {
     /// Fills the place that the settings name: the cache, or a bucket by way of the cache. Says where it is then.
     ///
     /// # Errors
-    /// As [`ModelStore::ensure`], and a bucket that refuses.
+    /// As [`ModelStore::ensure_url`], and a bucket that refuses.
     pub async fn fill(&self, scorer: &Downloads, display: &Display) -> Result<String, Error> {
         let Location::S3 { bucket, prefix } = &self.settings.location else {
             return Ok(self.ensure_scorer(scorer, display).await?.tower.display().to_string());
