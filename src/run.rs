@@ -84,6 +84,9 @@ pub async fn run(
     let detector_settings = MtcnnSettings { min_face_px: settings.min_face_px, ..MtcnnSettings::default() };
     let fingerprint = fingerprint(&detector_settings, &scorers);
     let warnings: Vec<&'static str> = scorers.scorers().iter().filter_map(|scorer| scorer.warning).collect();
+    for scorer in scorers.scorers() {
+        tracing::info!(scorer = scorer.id, licence = scorer.licence, source = scorer.source, "scores by");
+    }
     for warning in &warnings {
         tracing::warn!("{warning}");
     }

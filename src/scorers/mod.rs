@@ -150,7 +150,7 @@ impl Opening<'_> {
 /// What one can do where a scorer's files cannot be had.
 fn ways_out(name: &str) -> String {
     format!(
-        "ways out: deepsweep models pull {name} --models DEST where there is a route, then --models DEST here; \
+        "ways out: deepsweep models pull {name} --models DEST elsewhere, then --models DEST here; \
          --scorer none (detections only, scores null); --scorer untrained-demo (random weights, to try the way through)"
     )
 }

@@ -124,7 +124,7 @@ fn offline_nothing_is_asked_and_the_message_names_the_ways_out() {
     ] {
         assert_code(&finished, 3);
         let model = format!("{TOWER}/model.safetensors (3.1 MiB)");
-        for part in ["small: offline", &model, "fc.pth", "models pull --models DEST", "s3://BUCKET/PREFIX"] {
+        for part in ["small: offline", &model, "fc.pth", "models pull small --models DEST", "s3://BUCKET/PREFIX"] {
             assert!(finished.stderr.contains(part), "{part:?} is missing in\n{}", finished.stderr);
         }
     }

@@ -95,7 +95,7 @@ fn without_a_scorer_named_a_run_takes_zero_shot_clip() {
     let models = [("DEEPSWEEP_MODELS", out.path().join("models").display().to_string())];
     let finished = finish(deepsweep(&arguments, &models));
     assert_eq!(finished.code, Some(3), "{}", finished.stderr);
-    for name in ["openai/clip-vit-base-patch32", "models pull clip-b32", "--scorer none", "--scorer untrained-demo"] {
+    for name in ["openai--clip-vit-base-patch32", "models pull clip-b32", "--scorer none", "--scorer untrained-demo"] {
         assert!(finished.stderr.contains(name), "expected {name:?} in\n{}", finished.stderr);
     }
     assert!(!place.exists());

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
+use deepsweep::networks::clip::ClipTextConfig;
 use serde_json::Value;
 
-use crate::probe::{BOX, Choices, Folder, Head, PLAIN, pictures};
+use crate::made_weights::Fill;
+use crate::probe::{BOX, CONFIG, Choices, Folder, Head, PLAIN, pictures};
 use crate::program::{Finished, Landed, Row, Sweep, finish, landed_in_folder, media, rows};
 
 fn sweep(scorers: &[&Path], more: &[&str]) -> (Finished, Landed) {
@@ -100,6 +102,51 @@ fn an_object_that_is_rejected_has_a_row_for_each_scorer() {
     assert_eq!(scorers, ["one@1", "two@1"]);
     assert!(media.iter().all(|row| row["status"] == "rejected" && row["not_scored_reason"] == "rejected"));
     assert!(summary.contains("objects    1 ") && summary.contains("rejected   1:"), "{summary}");
+}
+
+/// The smallest tower with a text tower beside it, and CLIP's tokenizer.
+fn with_text_tower(head: &str) -> tempfile::TempDir {
+    let mut parts = Folder::new(Choices { crop: BOX, ..PLAIN });
+    let text = r#""text_config": {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1,
+        "num_attention_heads": 2, "projection_dim": 4}"#;
+    parts.config = format!("{{\"model_type\": \"clip\", \"projection_dim\": 4, \"vision_config\": {CONFIG}, {text}}}");
+    let golden = |name: &str| crate::root().join("tests/golden").join(name);
+    let fill: Fill = serde_json::from_str(&std::fs::read_to_string(golden("text_towers.json")).unwrap()).unwrap();
+    for (name, tensor) in fill.text(&ClipTextConfig::parse(&parts.config).unwrap()) {
+        let values = tensor.flatten_all().unwrap().to_vec1().unwrap();
+        parts.tower.insert(name, (tensor.dims().to_vec(), values));
+    }
+    parts.tower.insert("logit_scale".to_owned(), (vec![], vec![4.6052]));
+    let (recipe, _) = parts.recipe.split_once("[head]").unwrap();
+    parts.recipe = format!("{recipe}[head]\nkind = \"zero-shot\"\n{head}\n");
+    let folder = parts.write();
+    std::fs::copy(golden("tokenizer/tokenizer.json"), folder.path().join("tower/tokenizer.json")).unwrap();
+    folder
+}
+
+#[test]
+fn prompts_score_as_their_embeddings_do_and_are_embedded_once() {
+    let cache = tempfile::tempdir().unwrap();
+    let flags = ["--models", cache.path().to_str().unwrap()];
+    let faces = |folder: &Path| {
+        let (finished, landed) = sweep(&[folder], &flags);
+        assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+        rows_of(&landed, "faces", "probe@1")
+    };
+    let prompted = with_text_tower("real = [\"a photo of a real face\", \"a face\"]\nfake = [\"a fake face\"]");
+    let expected = faces(prompted.path());
+    assert!(!expected.is_empty() && expected.iter().all(|face| face["score"].is_number()), "{expected:?}");
+
+    let embedded = crate::model_fixture::names(&cache.path().join("prompts"));
+    let [embedded] = embedded.as_slice() else { panic!("{embedded:?}") };
+    let given = with_text_tower("file = \"head.safetensors\"\nlogit_scale = 4.6052");
+    std::fs::copy(cache.path().join("prompts").join(embedded), given.path().join("head.safetensors")).unwrap();
+    assert_eq!(faces(given.path()), expected);
+    assert_eq!(faces(prompted.path()), expected);
+    assert_eq!(crate::model_fixture::names(&cache.path().join("prompts")).len(), 1);
+
+    std::fs::remove_file(prompted.path().join("tower/tokenizer.json")).unwrap();
+    check_refused(&[prompted.path()], &flags, &["scorer.toml", "tokenizer.json", "vocab.json"]);
 }
 
 fn check_refused(scorers: &[&Path], more: &[&str], named: &[&str]) {

@@ -248,8 +248,8 @@ impl ModelStore {
             .map(|wanted| format!("{} ({})", wanted.address, ByteSize(wanted.pin.size_bytes).display().iec()))
             .collect();
         Error::Input(format!(
-            "{what}: offline, and {} lacks {}. Where there is an internet route: deepsweep models pull --models DEST \
-             with the scorer's name; then give --models DEST here: a folder that was copied, or s3://BUCKET/PREFIX",
+            "{what}: offline, and {} lacks {}; expected them there, or in --models DEST, a folder or s3://BUCKET/PREFIX \
+             that deepsweep models pull {what} --models DEST filled where there is a route",
             self.settings.cache.display(),
             files.join(", ")
         ))
