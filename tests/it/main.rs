@@ -14,7 +14,9 @@
 //! The program, started as a user starts it:
 //! - `run_formats`        every format and variant that is decoded
 //! - `run_bad`            hostile and broken files: each its row, none stops the run
-//! - `run_sources`        the same job through folders, our S3 server and moto; odd keys; objects that change
+//! - `run_sources`        the same job through folders, our S3 server and moto; odd keys
+//! - `run_failing_objects`  objects that vanish, change, break off, or may not be read
+//! - `run_choices`        filters, and jobs that are refused
 //! - `run_signals`        SIGINT and SIGTERM in the middle; the same tables whatever the number of threads
 //! - `run_readers`        the tables in DuckDB, pyarrow, polars and pandas
 //! - `run_memory`         peak memory against the number and the size of pictures
@@ -58,7 +60,9 @@ mod parity_text;
 mod probe;
 mod program;
 mod run_bad;
+mod run_choices;
 mod run_cli;
+mod run_failing_objects;
 mod run_formats;
 mod run_memory;
 mod run_models;
