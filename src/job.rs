@@ -16,7 +16,7 @@ use crate::error::Error;
 pub fn read(path: &Path) -> Result<JobFlags, Error> {
     let named =
         |what: &dyn std::fmt::Display| Error::Usage(format!("job file {:?}: {what}", path.display().to_string()));
-    let text = std::fs::read_to_string(path).map_err(|e| named(&format_args!("cannot be read: {e}")))?;
+    let text = crate::files::read_text(path).map_err(|e| named(&format_args!("cannot be read: {e}")))?;
     parse(&text).map_err(|what| named(&what))
 }
 

@@ -39,6 +39,7 @@ pub mod storage;
 
 pub mod device;
 pub mod error;
+pub mod files;
 pub mod limits;
 pub mod logging;
 pub mod progress;

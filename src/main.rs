@@ -11,7 +11,12 @@ use deepsweep::progress::Display;
 use deepsweep::scorers::store::{ModelStore, StoreSettings};
 use deepsweep::settings::{Settings, Surroundings};
 use deepsweep::{logging, models, run, tables};
+use tikv_jemallocator::Jemalloc;
 use tokio_util::sync::CancellationToken;
+
+/// Set up by `.cargo/config.toml`, which also says why.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
@@ -58,7 +63,16 @@ fn models_command(args: &ModelsArgs) -> Result<(), (Error, LogFormat)> {
             Display::Lines | Display::None => print(text),
         };
         let around = models::Around { variable: &variable, display: &display, print: &print };
-        let done = runtime.block_on(models::run(&args.command, &around));
+        let done = runtime.block_on(async {
+            let shutdown = CancellationToken::new();
+            stop_on_signals(shutdown.clone())?;
+            tokio::select! {
+                done = models::run(&args.command, &around) => done,
+                () = shutdown.cancelled() => Err(Error::TryAgain(
+                    "stopped by a signal; what was pulled is kept, and the next pull goes on from there".to_owned(),
+                )),
+            }
+        });
         runtime.shutdown_background();
         done
     });
@@ -121,7 +135,7 @@ fn stop_on_signals(shutdown: CancellationToken) -> Result<(), Error> {
             if again {
                 std::process::exit(75); // EX_TEMPFAIL, as after the first
             }
-            tracing::warn!("stopping: slices that are complete are written; a second signal ends at once");
+            tracing::warn!("stopping; a second signal ends at once");
             shutdown.cancel();
         }
     });

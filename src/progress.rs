@@ -82,7 +82,7 @@ impl Progress {
         tally.frames += media.frames_decoded as u64;
         tally.faces += media.n_faces as u64;
         tally.scored += u64::from(rows.media.iter().any(|row| row.scores.is_some()));
-        tally.no_face += u64::from(rows.media.iter().all(|row| row.status == Status::NoFace));
+        tally.no_face += u64::from(media.status != Status::Rejected && media.n_faces == 0);
         if let Some(rejection) = &media.rejection {
             tally.rejected += 1;
             tally.unreadable += u64::from(rejection.class.is_failure_to_read());

@@ -234,7 +234,8 @@ fn fingerprint(detector: &MtcnnSettings, scorers: &ScorerSet) -> String {
         hasher.update(Sha256::digest(bytes));
     }
     let MtcnnSettings { min_face_px, thresholds, pyramid_factor } = detector;
-    let scorers: Vec<&str> = scorers.scorers().iter().map(|scorer| scorer.digest.as_str()).collect();
+    let mut scorers: Vec<&str> = scorers.scorers().iter().map(|scorer| scorer.digest.as_str()).collect();
+    scorers.sort_unstable(); // whichever was named first
     let scorers = if scorers.is_empty() { "none".to_owned() } else { scorers.join(" ") };
     hasher.update(format!(
         "mtcnn min_face_px={min_face_px} thresholds={thresholds:?} factor={pyramid_factor}\n\

@@ -3,7 +3,7 @@
 //! In: names of the registry, scorer folders, or nothing for whatever is here. Out: a line for each file and each
 //! scorer, and an error where one of them is not what it should be. It mends nothing.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use candle_core::Device;
 
@@ -13,6 +13,7 @@ use crate::scorers::file::{HeadEntry, HeadPlace, ScorerFile, TowerPlace};
 use crate::scorers::registry::Registry;
 use crate::scorers::store::{self, Checked, Downloads, Finding, ModelStore};
 use crate::scorers::{Opening, ScorerChoice, read_folder};
+use crate::storage::Location;
 
 pub(super) async fn verify(
     names: &[String],
@@ -30,9 +31,11 @@ pub(super) async fn verify(
     let say = |line: String| if quiet { Ok(()) } else { (around.print)(&format!("{line}\n")) };
     let (mut seen, mut wrong) = (0, vec![]);
     for name in names {
-        let mut checked = match folder_of(name) {
-            Some(folder) => check_folder(&folder, store).await?,
-            None => store.check(&registry.find(name)?.downloads).await?,
+        // The meaning that the name has for a run.
+        let mut checked = match registry.entry(name) {
+            Some(entry) => store.check(&entry.downloads).await?,
+            None if is_folder(name) => check_folder(Path::new(name), store).await?,
+            None => return Err(registry.find(name).err().unwrap_or_else(|| Error::Usage(name.to_owned()))),
         };
         let is_whole = checked.iter().all(|checked| checked.finding == Finding::Whole);
         if all {
@@ -51,13 +54,14 @@ pub(super) async fn verify(
                 wrong.push(place.clone());
             }
         }
-        if is_whole {
+        // Looking at a bucket fills no cache.
+        if is_whole && matches!(store.settings().location, Location::Local(_)) {
             seen += 1;
             match open(name, registry, store, around).await {
                 Ok(line) => say(format!("{name}: ok       {line}"))?,
                 Err(error) => {
                     say(format!("{name}: WRONG    {error}"))?;
-                    wrong.push(format!("scorer {name:?}"));
+                    wrong.push(error.to_string());
                 }
             }
         }
@@ -69,15 +73,15 @@ pub(super) async fn verify(
         return Ok(());
     }
     Err(Error::Input(format!(
-        "{} of {seen} are not what they should be: {}; deepsweep models pull NAME pulls files again",
+        "{} of {seen} are not what they should be: {}; deepsweep models pull NAME mends what models list lists",
         wrong.len(),
-        wrong.join(", ")
+        wrong.join("; ")
     )))
 }
 
 /// Opens the scorer as a run does: tower, head and recipe fit each other, golden pictures give their logits.
 async fn open(name: &str, registry: &Registry, store: &ModelStore, around: &Around<'_>) -> Result<String, Error> {
-    let open_store = || Ok(store.clone());
+    let open_store = || Ok(store.offline_twin());
     let (device, accept_licence) = (Device::Cpu, true); // looking is not using
     let opening = Opening { registry, store: &open_store, accept_licence, device: &device, display: around.display };
     let set = opening.open(&[ScorerChoice::Named(name.to_owned())]).await?;
@@ -88,10 +92,9 @@ async fn open(name: &str, registry: &Registry, store: &ModelStore, around: &Arou
     Ok(line.collect())
 }
 
-/// Whatever looks like a path: no name of a registry has a slash.
-fn folder_of(name: &str) -> Option<PathBuf> {
-    let path = Path::new(name);
-    (name.contains('/') || path.join("scorer.toml").is_file()).then(|| path.to_owned())
+/// Whatever looks like a path, or is one.
+fn is_folder(name: &str) -> bool {
+    name.contains('/') || Path::new(name).join("scorer.toml").exists()
 }
 
 /// The pins of a scorer of one's own, as far as it has any.
@@ -109,7 +112,11 @@ async fn check_folder(folder: &Path, store: &ModelStore) -> Result<Vec<Checked>,
                 let finding = store::look(&path, &pin)?;
                 Ok(Checked { place: path.display().to_string(), pin, finding })
             };
-            files.into_iter().map(check).collect()
+            let mut checked = files.into_iter().map(check).collect::<Result<Vec<_>, Error>>()?;
+            if let Some(head) = head {
+                checked.extend(store.check_url(&head).await?);
+            }
+            Ok(checked)
         }
     }
 }

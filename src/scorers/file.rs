@@ -83,8 +83,13 @@ impl TryFrom<TowerWords> for TowerEntry {
             }
             _ => return Err("tower: expected either path, or repository with revision and files".to_owned()),
         };
-        Ok(Self { place, config, prefix, overlay })
+        Ok(Self { place, config, prefix: dotted(prefix), overlay })
     }
+}
+
+/// Names of tensors are words joined by dots: `model.linear` and `model.linear.` mean the same.
+fn dotted(prefix: String) -> String {
+    if prefix.is_empty() || prefix.ends_with('.') { prefix } else { prefix + "." }
 }
 
 /// `[head]`.
@@ -148,7 +153,7 @@ impl TryFrom<HeadWords> for HeadEntry {
                 return Err("head.pin: expected the sha256 and size of what url gives, found none".to_owned());
             }
             HeadWords::Linear { file: None, url: None, pin: None, prefix: Some(prefix) } => {
-                Self::Linear(HeadPlace::Tower { prefix })
+                Self::Linear(HeadPlace::Tower { prefix: dotted(prefix) })
             }
             HeadWords::Linear { .. } => {
                 return Err("head: expected one of file, url with pin, and prefix".to_owned());
@@ -179,7 +184,7 @@ impl ScorerFile {
     /// # Errors
     /// One line that names the field, what was expected and what was found.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let file: Self = toml::from_str(text).map_err(|e| e.to_string())?;
+        let file: Self = toml::from_str(text).map_err(|e| e.to_string().trim_end().to_owned())?;
         file.check()?;
         Ok(file)
     }
@@ -189,7 +194,7 @@ impl ScorerFile {
     /// # Errors
     /// As [`ScorerFile::parse`].
     pub fn from_table(table: toml::Table) -> Result<Self, String> {
-        let file: Self = table.try_into().map_err(|e| e.to_string())?;
+        let file: Self = table.try_into().map_err(|e| e.to_string().trim_end().to_owned())?;
         file.check()?;
         Ok(file)
     }
@@ -205,6 +210,13 @@ impl ScorerFile {
             let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
             if value.is_empty() || !value.chars().all(allowed) {
                 return Err(format!("{field}: expected letters, digits, '-', '_' and '.', found {value:?}"));
+            }
+        }
+        for (field, value) in [("licence", &self.licence), ("source", &self.source)] {
+            if value.trim().is_empty() {
+                return Err(format!(
+                    "{field}: expected words, found none: whoever scores must know what it may be used for"
+                ));
             }
         }
         if !matches!(self.head, HeadEntry::Linear(_)) && self.embedding.tap != Tap::Projected {

@@ -1,5 +1,7 @@
 //! Golden vectors: pictures whose logits the scorer's author wrote down. A scorer that gives others is not that scorer.
 
+use std::io::Read;
+
 use image::RgbImage;
 
 use super::file::GoldenEntry;
@@ -10,6 +12,9 @@ use crate::error::Error;
 /// How far a score may lie from its golden one, as a probability: sums in another order, of another instruction set,
 /// stay far below; another resize rule, tap or activation far above.
 const NEAR: f64 = 1e-3;
+
+/// A crop has a few megapixels; this is a lossless one of 20.
+const MAX_PICTURE_BYTES: u64 = 64 << 20;
 
 /// A picture with what must come of it.
 #[derive(Debug)]
@@ -25,8 +30,15 @@ pub(super) fn read(located: &Located) -> Result<Vec<Golden>, String> {
     let read = |entry: &GoldenEntry| {
         let path = located.words.beside(&entry.picture);
         let name = path.display().to_string();
-        let picture = image::open(&path)
-            .map_err(|e| format!("golden.picture: expected a PNG picture at {name:?}, found: {e}"))?;
+        let wrong = |e: &dyn std::fmt::Display| {
+            format!(
+                "golden.picture: expected a PNG picture of at most {MAX_PICTURE_BYTES} bytes at {name:?}, found: {e}"
+            )
+        };
+        let mut bytes = vec![];
+        let file = crate::files::open(&path).map_err(|e| wrong(&e))?;
+        file.take(MAX_PICTURE_BYTES).read_to_end(&mut bytes).map_err(|e| wrong(&e))?;
+        let picture = image::load_from_memory(&bytes).map_err(|e| wrong(&e))?;
         Ok(Golden { name, picture: picture.to_rgb8(), logit: entry.logit })
     };
     located.words.file.golden.iter().map(read).collect()

@@ -109,18 +109,25 @@ pub fn read_zero_shot(weights: &Weights, width: usize, logit_scale: Option<f32>)
     let rows = weights.get(name, &[2, width])?.to_vec2::<f32>()?;
     let logit_scale = match logit_scale {
         Some(scale) => scale,
-        None => {
-            let shape = weights.shapes().find(|(name, _)| *name == "logit_scale").map(|(_, shape)| shape.to_vec());
-            let tensor = weights.get("logit_scale", &shape.unwrap_or_default())?.flatten_all()?;
-            *tensor
-                .to_vec1::<f32>()?
-                .first()
-                .ok_or_else(|| NetworkError::Weights("head: logit_scale: expected one number, found none".to_owned()))?
-        }
+        None => read_logit_scale(weights)?,
     };
     let [real, fake]: [Vec<f32>; 2] =
         rows.try_into().map_err(|_| NetworkError::Weights("head: expected two prompts".to_owned()))?;
     Head::zero_shot([real, fake], logit_scale)
+}
+
+/// Checkpoints hold the scale as a scalar or, converted, as a vector of one.
+///
+/// # Errors
+/// It is missing, or more than one number.
+pub(super) fn read_logit_scale(weights: &Weights) -> Result<f32, NetworkError> {
+    let shape = weights.shapes().find(|(name, _)| *name == "logit_scale").map(|(_, shape)| shape.to_vec());
+    let advised = |e: NetworkError| NetworkError::Weights(format!("{e}; or state it as head.logit_scale"));
+    let values = weights.get("logit_scale", &shape.unwrap_or_default()).map_err(advised)?.flatten_all()?;
+    match values.to_vec1::<f32>()?.as_slice() {
+        [scale] => Ok(*scale),
+        more => Err(advised(NetworkError::Weights(format!("logit_scale: expected one number, found {}", more.len())))),
+    }
 }
 
 fn dot(a: &[f32], b: &[f32]) -> f64 {

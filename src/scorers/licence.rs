@@ -5,10 +5,11 @@
 #[must_use]
 pub fn is_non_commercial(licence: &str) -> bool {
     let lower = licence.to_ascii_lowercase();
-    let words = || lower.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
-    let said_in_full = |phrase: &str| words().collect::<Vec<_>>().join(" ").contains(phrase);
-    words().any(|word| word == "nc" || word == "noncommercial")
-        || ["non commercial", "research only", "academic"].into_iter().any(said_in_full)
+    let words: Vec<&str> = lower.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let has = |wanted: &[&str]| words.iter().any(|word| wanted.contains(word));
+    has(&["nc", "noncommercial"])
+        || has(&["commercial"]) && has(&["non", "no", "not", "without", "prohibited", "forbidden"])
+        || has(&["research", "academic", "evaluation"]) && has(&["only", "purposes"])
 }
 
 #[cfg(test)]
@@ -17,10 +18,28 @@ mod tests {
 
     #[test]
     fn licences_that_forbid_commerce_are_known_by_their_names() {
-        for licence in ["CC-BY-NC-4.0", "cc by nc sa 4.0", "Non-Commercial use", "for research only", "NonCommercial"] {
+        for licence in [
+            "CC-BY-NC-4.0",
+            "cc by nc sa 4.0",
+            "Non-Commercial use",
+            "for research only",
+            "NonCommercial",
+            "research purposes",
+            "Commercial use prohibited",
+            "no commercial use",
+            "Research use only",
+        ] {
             assert!(is_non_commercial(licence), "{licence}");
         }
-        for licence in ["MIT", "Apache-2.0", "CC-BY-4.0", "BSD-3-Clause", "once", "none needed: random numbers"] {
+        for licence in [
+            "MIT",
+            "Apache-2.0",
+            "CC-BY-4.0",
+            "BSD-3-Clause",
+            "once",
+            "none needed: random numbers",
+            "Academic Free License v3.0",
+        ] {
             assert!(!is_non_commercial(licence), "{licence}");
         }
     }

@@ -41,7 +41,7 @@ impl Words {
     /// A folder without `scorer.toml`, or words that are wrong.
     pub(super) fn of_folder(folder: &Path) -> Result<Self, Error> {
         let path = folder.join("scorer.toml");
-        let text = std::fs::read_to_string(&path).map_err(|e| {
+        let text = crate::files::read_text(&path).map_err(|e| {
             Error::Usage(format!(
                 "scorer {:?}: expected a name of deepsweep models list, or a folder with scorer.toml, found: {e}; \
                  other choices: --scorer none (detections only), --scorer untrained-demo",

@@ -123,7 +123,7 @@ impl Opening<'_> {
     }
 
     async fn open_named(&self, name: &str) -> Result<set::Opened, Error> {
-        let known = self.registry.entries.iter().find(|entry| entry.file.name == name);
+        let known = self.registry.entry(name);
         let words = match known {
             Some(entry) => locate::Words::of_entry(entry, self.registry),
             None => locate::Words::of_folder(Path::new(name))?,

@@ -5,7 +5,7 @@
 //! read, is damaged or cannot be written, a warning says so and the caller computes.
 
 use std::collections::HashMap;
-use std::fs::{self, File, Permissions};
+use std::fs::{self, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -36,7 +36,7 @@ impl PromptCache<'_> {
     /// None where nothing lies there yet, or nothing that can be trusted.
     pub(super) fn read(&self) -> Option<[Vec<f32>; 2]> {
         let path = self.path();
-        let found = File::open(&path).map_err(|e| (e.kind(), e.to_string())).and_then(|file| {
+        let found = crate::files::open(&path).map_err(|e| (e.kind(), e.to_string())).and_then(|file| {
             let mut bytes = vec![];
             file.take(MAX_FILE_BYTES).read_to_end(&mut bytes).map_err(|e| (e.kind(), e.to_string()))?;
             self.parse(&bytes).map_err(|what| (io::ErrorKind::InvalidData, what))

@@ -12,7 +12,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::head::Head;
+use super::head::{Head, read_logit_scale};
 use super::prompt_cache::PromptCache;
 use crate::networks::NetworkError;
 use crate::networks::clip::{ClipText, ClipTextConfig, ClipTokenizer, TOKEN_EMBEDDING};
@@ -120,17 +120,6 @@ fn text_tower(checkpoint: &TextCheckpoint<'_>) -> Result<ClipTextConfig, Network
         checkpoint.weights.get(TOKEN_EMBEDDING, &[config.vocabulary, config.hidden]).map_err(advised)?;
     }
     Ok(config)
-}
-
-/// Checkpoints hold the scale as a scalar or, converted, as a vector of one.
-fn read_logit_scale(weights: &Weights) -> Result<f32, NetworkError> {
-    let shape = weights.shapes().find(|(name, _)| *name == "logit_scale").map(|(_, shape)| shape.to_vec());
-    let advised = |e: NetworkError| NetworkError::Weights(format!("{e}; or state it as head.logit_scale"));
-    let values = weights.get("logit_scale", &shape.unwrap_or_default()).map_err(advised)?.flatten_all()?;
-    match values.to_vec1::<f32>()?.as_slice() {
-        [scale] => Ok(*scale),
-        more => Err(advised(NetworkError::Weights(format!("logit_scale: expected one number, found {}", more.len())))),
-    }
 }
 
 fn tokens_of(

@@ -162,8 +162,9 @@ impl TryFrom<InputEntry> for InputRecipe {
         if !mean.iter().all(|v| v.is_finite()) {
             return Err(format!("input.mean: expected finite numbers, found {mean:?}"));
         }
-        if !deviation.iter().all(|v| v.is_finite() && *v > 0.0) {
-            return Err(format!("input.deviation: expected positive numbers, found {deviation:?}"));
+        if !deviation.iter().all(|v| (1e-3..=1e3).contains(v)) {
+            // Pixels lie in [0, 1]: beyond a thousand either way it is a slip of the pen, and overflows somewhere.
+            return Err(format!("input.deviation: expected numbers from 0.001 to 1000, found {deviation:?}"));
         }
         Ok(Self(cuts.into_iter().map(|cut| CropRecipe { cut, resize, size_px, mean, deviation }).collect()))
     }

@@ -57,7 +57,7 @@ impl Registry {
         };
         let named =
             |what: &dyn std::fmt::Display| Error::Usage(format!("registry {:?}: {what}", path.display().to_string()));
-        let text = std::fs::read_to_string(path).map_err(|e| named(&format_args!("cannot be read: {e}")))?;
+        let text = crate::files::read_text(path).map_err(|e| named(&format_args!("cannot be read: {e}")))?;
         let registry = Self::parse(&text).map_err(|what| named(&what))?;
         Ok(Self { path: Some(path.to_owned()), ..registry })
     }
@@ -75,10 +75,15 @@ impl Registry {
         Ok(Self { entries, path: None })
     }
 
+    #[must_use]
+    pub fn entry(&self, name: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.file.name == name)
+    }
+
     /// # Errors
     /// A name that no entry has, with those that there are.
     pub fn find(&self, name: &str) -> Result<&Entry, Error> {
-        self.entries.iter().find(|entry| entry.file.name == name).ok_or_else(|| {
+        self.entry(name).ok_or_else(|| {
             let names: Vec<&str> = self.entries.iter().map(|entry| entry.file.name.as_str()).collect();
             let place = match &self.path {
                 Some(path) => format!("the registry {:?}", path.display().to_string()),
@@ -96,7 +101,10 @@ impl Entry {
         let mut own = Table::new();
         own.extend(["summary", "published"].into_iter().filter_map(|key| Some((key.to_owned(), table.remove(key)?))));
         let RegistryWords { summary, published } = own.try_into().map_err(|e| named(&e))?;
-        if summary.chars().count() > MAX_SUMMARY_CHARS {
+        if ["none", "untrained-demo"].contains(&name.as_str()) {
+            return Err(named(&"name: expected one that --scorer does not mean otherwise"));
+        }
+        if summary.contains('\n') || summary.chars().count() > MAX_SUMMARY_CHARS {
             return Err(named(&format_args!(
                 "summary: expected one line of at most {MAX_SUMMARY_CHARS} characters, found {}",
                 summary.chars().count()

@@ -23,6 +23,7 @@
 //! - `run_cli`            help, settings and their origins, messages and exit codes
 //! - `run_models`         scorers by name: pulled on first use, from a hub or a bucket, or a stop before any work
 //! - `run_scorers`        several scorers in one run; licences and golden vectors
+//! - `scorer_files`       pipes and devices where a file is expected
 //! - `scorer_scores`      the scores of a scorer of one's own, against plain arithmetic
 //! - `scorer_refused`     everything that can be wrong with one
 //! - `scorer_prompts`     prompts, tokenizers and their cache, and everything that can be wrong with them
@@ -70,6 +71,7 @@ mod run_readers;
 mod run_scorers;
 mod run_signals;
 mod run_sources;
+mod scorer_files;
 mod scorer_prompts;
 mod scorer_refused;
 mod scorer_scores;

@@ -115,7 +115,7 @@ pub(super) const MAX_LAYERS: usize = 512;
 /// Reads a file and has `parse` make a configuration of it; what either finds wrong names the file.
 pub(super) fn read_config<T>(path: &Path, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, NetworkError> {
     let origin = path.display().to_string();
-    let text = std::fs::read_to_string(path)
+    let text = crate::files::read_text(path)
         .map_err(|e| NetworkError::Weights(format!("tower configuration {origin:?}: cannot be read: {e}")))?;
     parse(&text).map_err(|e| NetworkError::Weights(format!("tower configuration {origin:?}: {e}")))
 }

@@ -3,7 +3,6 @@
 //! Both are data from outside: read up to a bound, and every merge checked against the tokens before it is used.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -108,7 +107,7 @@ fn pair_of(line: &str) -> Result<(String, String), String> {
 
 fn read_bounded(path: &Path) -> Result<Vec<u8>, NetworkError> {
     let mut bytes = vec![];
-    File::open(path)
+    crate::files::open(path)
         .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
         .map_err(|e| wrong(path, &format!("cannot be read: {e}")))?;
     if bytes.len() as u64 > MAX_FILE_BYTES {

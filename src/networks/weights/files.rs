@@ -1,7 +1,6 @@
 //! Which files a checkpoint is made of, what kind each is, and their hashes.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -41,7 +40,7 @@ pub fn checkpoint_files(path: &Path) -> Result<Vec<PathBuf>, NetworkError> {
 }
 
 fn shards(folder: &Path, index: &Path) -> Result<Vec<PathBuf>, NetworkError> {
-    let text = std::fs::read_to_string(index).map_err(|e| unreadable(index, &e))?;
+    let text = crate::files::read_text(index).map_err(|e| unreadable(index, &e))?;
     let parsed: ShardIndex = serde_json::from_str(&text).map_err(|e| malformed(&index.display().to_string(), &e))?;
     let mut names: Vec<&String> = parsed.weight_map.values().collect();
     names.sort();
@@ -97,7 +96,7 @@ pub(super) fn kind(first: &[u8]) -> Kind {
 /// A file that cannot be read.
 pub fn sha256_of_file(path: &Path) -> Result<String, NetworkError> {
     const PIECE_BYTES: usize = 1 << 20; // large enough that reading, not calling, takes the time
-    let mut file = File::open(path).map_err(|e| unreadable(path, &e))?;
+    let mut file = crate::files::open(path).map_err(|e| unreadable(path, &e))?;
     let mut hasher = Sha256::new();
     let mut piece = vec![0; PIECE_BYTES];
     loop {

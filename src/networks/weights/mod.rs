@@ -211,7 +211,7 @@ impl Weights {
 
     fn add_file(&mut self, path: &Path) -> Result<(), NetworkError> {
         const FIRST_BYTES: u64 = 128; // enough to know any kind by, and to show a line of a text
-        let file = File::open(path).map_err(|e| unreadable(path, &e))?;
+        let file = crate::files::open(path).map_err(|e| unreadable(path, &e))?;
         let file_bytes = file.metadata().map_err(|e| unreadable(path, &e))?.len();
         let first = zip::read_at(&file, 0, file_bytes.min(FIRST_BYTES)).map_err(|e| malformed(&self.origin, &e))?;
         let source = self.sources.len();

@@ -122,9 +122,16 @@ fn state_dict(heap: &Heap, id: Id, depth: usize) -> Result<Vec<(String, Claim)>,
     if !tensors.is_empty() {
         return Ok(tensors);
     }
-    let named = STATE_DICTS.iter().find_map(|name| tables.iter().find(|(key, _)| key == name));
-    match (named, tables.as_slice()) {
-        (Some((_, table)), _) | (None, [(_, table)]) if depth < MAX_DEPTH => state_dict(heap, *table, depth + 1),
+    let known: Vec<&(&str, Id)> = tables.iter().filter(|(key, _)| STATE_DICTS.contains(key)).collect();
+    match (known.as_slice(), tables.as_slice()) {
+        ([(_, table)], _) | ([], [(_, table)]) if depth < MAX_DEPTH => state_dict(heap, *table, depth + 1),
+        ([_, _, ..], _) => {
+            let found: Vec<&str> = known.iter().map(|(key, _)| *key).collect();
+            Err(format!(
+                "expected one table of tensors, found {}: which of them is meant cannot be told; save that one alone",
+                found.join(" and ")
+            ))
+        }
         _ => {
             let found: Vec<&str> = seen.iter().take(8).map(|key| key.as_str()).collect();
             Err(format!(

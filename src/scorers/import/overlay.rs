@@ -45,7 +45,7 @@ pub(super) fn import(args: &ImportArgs, base: &Path, weights: Weights) -> Result
         report,
         "\nNext, in the scorer.toml beside them (a path is relative to it):\n\n[tower]\npath = {}\n\
          overlay = \"overlay.safetensors\"\n",
-        toml::Value::String(base.display().to_string())
+        toml::Value::String(write::absolute(base))
     );
     if head.is_some() {
         let _ = write!(report, "\n{}", head::lines(&head_file));

@@ -52,7 +52,7 @@ pub(super) fn import(args: &ImportArgs, weights: Weights) -> Result<String, Erro
     let _ = write!(
         report,
         "\nNext, in scorer.toml (a path is relative to it):\n\n[tower]\npath = {}\n\n[input]\nsize_px = {}\n",
-        toml::Value::String(args.out.display().to_string()),
+        toml::Value::String(write::absolute(&args.out)),
         vision.image_px
     );
     Ok(report)

@@ -186,6 +186,11 @@ fn exists(path: &Path) -> Error {
     Error::Usage(format!("--out: expected a new file, found {:?}; --force replaces it", shown(path)))
 }
 
+/// As scorer.toml may name it from wherever it lies.
+pub(super) fn absolute(path: &Path) -> String {
+    std::fs::canonicalize(path).map_or_else(|_| shown(path), |path| shown(&path))
+}
+
 fn shown(path: &Path) -> String {
     path.display().to_string()
 }

@@ -155,12 +155,32 @@ impl ModelStore {
     /// # Errors
     /// A file that is there and cannot be read, a bucket that does not answer.
     pub async fn check(&self, scorer: &Downloads) -> Result<Vec<Checked>, Error> {
+        self.check_all(scorer.wanted()).await
+    }
+
+    /// As [`ModelStore::check`], of a file that lies on no hub.
+    ///
+    /// # Errors
+    /// As [`ModelStore::check`].
+    pub async fn check_url(&self, file: &UrlFile) -> Result<Vec<Checked>, Error> {
+        self.check_all(vec![file.wanted()]).await
+    }
+
+    /// The same store without a route to any hub: for those who only look.
+    #[must_use]
+    pub fn offline_twin(&self) -> Self {
+        let mut settings = self.settings.clone();
+        settings.hub.offline = true;
+        Self { settings }
+    }
+
+    async fn check_all(&self, all: Vec<Wanted>) -> Result<Vec<Checked>, Error> {
         let mirror = match &self.settings.location {
             Location::S3 { bucket, prefix } => Some(OpenMirror::connect(bucket, prefix, &self.settings.s3).await?),
             Location::Local(_) => None,
         };
         let mut checked = vec![];
-        for wanted in scorer.wanted() {
+        for wanted in all {
             let path = self.path(&wanted);
             let (place, finding) = match &mirror {
                 Some(mirror) => (mirror.place(&wanted), mirror.look(&wanted).await?),

@@ -134,7 +134,7 @@ fn token(variable: &dyn Fn(&str) -> Option<String>) -> Result<Option<Token>, Err
 }
 
 fn read(path: &Path) -> std::io::Result<String> {
-    std::fs::read_to_string(path)
+    crate::files::read_text(path)
 }
 
 /// What no header can carry is no token.

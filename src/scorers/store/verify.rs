@@ -28,7 +28,7 @@ pub enum Finding {
 /// A file that is there and cannot be read.
 pub fn look(path: &Path, pin: &FilePin) -> Result<Finding, Error> {
     let unreadable = |e: &std::io::Error| Error::Input(format!("model file {}: cannot be read: {e}", path.display()));
-    let mut file = match File::open(path) {
+    let mut file = match crate::files::open(path) {
         Ok(file) => file,
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(Finding::Missing),
         Err(e) => return Err(unreadable(&e)),
