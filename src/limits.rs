@@ -57,9 +57,9 @@ pub const CHANNEL_OBJECTS: usize = 32;
 /// Crops that are gathered for a tower: as many as a GPU wants at once.
 pub const EMBED_BATCH: usize = 32;
 
-/// Crops that go through a tower together on a CPU. Matrix products reach their speed at about 8 × 50 tokens; beyond
-/// that only the memory grows.
-pub const CPU_TOWER_BATCH: usize = 8;
+/// Tokens that go through a tower together on a CPU, 50 to 577 a crop. From 100 on a crop costs the same; more than 400
+/// only take memory.
+pub const CPU_TOWER_TOKENS: usize = 400;
 
 /// Media that wait for the tower. Their crops are counted, but the fewer wait the less memory a slow tower takes.
 pub const CHANNEL_CROPPED: usize = 4;

@@ -56,9 +56,7 @@ pub fn normalise(
     device: &Device,
 ) -> Result<Tensor, NetworkError> {
     let side = size_px as usize;
-    // 256 possible values a channel: the arithmetic is done once for each, not once a pixel.
-    let tables: [[f32; 256]; 3] =
-        std::array::from_fn(|c| std::array::from_fn(|v| (v as f32 / 255.0 - mean[c]) / deviation[c]));
+    let tables = normal_values(mean, deviation);
     let mut values = vec![0.0_f32; pictures.len() * 3 * side * side];
     for (picture, planes) in pictures.iter().zip(values.chunks_exact_mut(3 * side * side)) {
         let (red, rest) = planes.split_at_mut(side * side);
@@ -70,6 +68,12 @@ pub fn normalise(
         }
     }
     Ok(Tensor::from_vec(values, (pictures.len(), 3, side, side), device)?)
+}
+
+/// What [`normalise`] makes of each of the 256 values of a channel: the arithmetic is done once for each, not once a
+/// pixel.
+pub(super) fn normal_values(mean: [f32; 3], deviation: [f32; 3]) -> [[f32; 256]; 3] {
+    std::array::from_fn(|c| std::array::from_fn(|v| (v as f32 / 255.0 - mean[c]) / deviation[c]))
 }
 
 /// The middle `size_px` × `size_px`, padded with black where the picture is smaller.

@@ -12,7 +12,6 @@ use crate::error::Error;
 use crate::limits;
 use crate::networks::NetworkError;
 use crate::networks::clip::{ClipVision, ClipVisionConfig};
-use crate::networks::preprocess;
 use crate::networks::weights::Weights;
 
 /// A tower that has not been read yet.
@@ -149,7 +148,8 @@ impl ScorerSet {
     /// # Errors
     /// Only a device that fails.
     pub fn score(&self, pass: &Pass, squares: &[&RgbImage]) -> Result<Vec<ScoredCrop>, Error> {
-        let batch = if self.device.is_cpu() { limits::CPU_TOWER_BATCH } else { limits::EMBED_BATCH };
+        let tokens = self.towers[pass.tower].1.config().tokens();
+        let batch = if self.device.is_cpu() { (limits::CPU_TOWER_TOKENS / tokens).max(1) } else { limits::EMBED_BATCH };
         let mut scored = Vec::with_capacity(squares.len());
         for squares in squares.chunks(batch) {
             scored.extend(self.score_batch(pass, squares)?);
@@ -160,9 +160,8 @@ impl ScorerSet {
     fn score_batch(&self, pass: &Pass, squares: &[&RgbImage]) -> Result<Vec<ScoredCrop>, Error> {
         let (tower_id, tower) = &self.towers[pass.tower];
         let failed = |e: NetworkError| Error::Input(format!("tower {tower_id:?}: {e}"));
-        let CropRecipe { size_px, mean, deviation, .. } = self.crops[pass.crop];
-        let pixels = preprocess::normalise(squares, size_px, mean, deviation, &self.device).map_err(failed)?;
-        let embeddings = tower.forward(&pixels).map_err(failed)?;
+        let CropRecipe { mean, deviation, .. } = self.crops[pass.crop];
+        let embeddings = tower.forward_squares(squares, mean, deviation).map_err(failed)?;
         let to_rows = |t: &Tensor| t.to_vec2::<f32>().map_err(|e| failed(e.into()));
         let pooled = to_rows(&embeddings.pooled)?;
         let wants_projected = pass.scorers.iter().any(|at| self.scorers[*at].embedding.tap == Tap::Projected);

@@ -6,7 +6,9 @@
 
 mod attention;
 mod block;
+mod candle_vision;
 mod config;
+mod direct;
 mod layers;
 mod text;
 mod text_config;

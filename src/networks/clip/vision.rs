@@ -1,14 +1,15 @@
-//! The tower itself. In: normalised pictures. Out: the class token, before and after the projection.
+//! The tower itself. In: pictures, normalised or to be. Out: the class token, before and after the projection.
 
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
+use image::RgbImage;
 
-use super::block::Block;
+use super::candle_vision::CandleVision;
 use super::config::ClipVisionConfig;
-use super::layers::{LayerNorm, Linear};
-use crate::networks::NetworkError;
+use super::direct::{DirectVision, Pictures};
 use crate::networks::weights::Weights;
+use crate::networks::{NetworkError, preprocess};
 
 /// The two taps of one pass, for `b` pictures.
 #[derive(Debug, Clone)]
@@ -23,13 +24,16 @@ pub struct Embeddings {
 #[derive(Debug)]
 pub struct ClipVision {
     config: ClipVisionConfig,
-    patches: Linear,
-    class_token: Tensor, // [1, 1, hidden]
-    positions: Tensor,   // [1, 1 + n, hidden]
-    norm_in: LayerNorm,
-    blocks: Vec<Block>,
-    norm_out: LayerNorm,
-    projection: Linear,
+    network: Network,
+}
+
+/// The same tower, as the device wants it.
+#[derive(Debug)]
+enum Network {
+    /// On a CPU: packed weights, everything but the products fused into them.
+    Direct(Box<DirectVision>),
+    /// Anywhere else: candle's operations.
+    Candle(Box<CandleVision>, Device),
 }
 
 impl ClipVision {
@@ -45,29 +49,20 @@ impl ClipVision {
     /// # Errors
     /// A tensor that is missing or misshapen, by name.
     pub fn new(config: ClipVisionConfig, w: &Weights) -> Result<Self, NetworkError> {
-        let (hidden, patch_px) = (config.hidden, config.patch_px);
-        let embeddings = "vision_model.embeddings";
-        let patches = w
-            .get(&format!("{embeddings}.patch_embedding.weight"), &[hidden, 3, patch_px, patch_px])?
-            .reshape((hidden, 3 * patch_px * patch_px))?;
-        let class_token = w.get(&format!("{embeddings}.class_embedding"), &[hidden])?.reshape((1, 1, hidden))?;
-        let positions =
-            w.get(&format!("{embeddings}.position_embedding.weight"), &[config.tokens(), hidden])?.unsqueeze(0)?; // [1, 1 + n, hidden]
-        let epsilon = config.layer_norm_epsilon;
-        let blocks = (0..config.layers)
-            .map(|i| Block::new(w, &format!("vision_model.encoder.layers.{i}"), config.block()))
-            .collect::<Result<_, _>>()?;
-        Ok(Self {
-            patches: Linear::from_parts(&patches, None)?,
-            class_token,
-            positions,
-            // The misspelling is the checkpoint's.
-            norm_in: LayerNorm::new(w, "vision_model.pre_layrnorm", hidden, epsilon)?,
-            blocks,
-            norm_out: LayerNorm::new(w, "vision_model.post_layernorm", hidden, epsilon)?,
-            projection: Linear::from_parts(&w.get("visual_projection.weight", &[config.projection, hidden])?, None)?,
-            config,
-        })
+        if w.device().is_cpu() {
+            let network = Network::Direct(Box::new(DirectVision::new(&config, w)?));
+            return Ok(Self { config, network });
+        }
+        Self::in_candle(config, w)
+    }
+
+    /// The tower in candle's operations whatever the device: what the direct one is compared with.
+    ///
+    /// # Errors
+    /// A tensor that is missing or misshapen, by name.
+    pub fn in_candle(config: ClipVisionConfig, w: &Weights) -> Result<Self, NetworkError> {
+        let network = CandleVision::new(config.clone(), w)?;
+        Ok(Self { config, network: Network::Candle(Box::new(network), w.device().clone()) })
     }
 
     #[must_use]
@@ -80,13 +75,43 @@ impl ClipVision {
     /// # Errors
     /// Another shape, or a device that fails.
     pub fn forward(&self, pixels: &Tensor) -> Result<Embeddings, NetworkError> {
-        let mut x = self.norm_in.forward(&self.tokens(pixels)?)?; // [b, 1 + n, hidden]
-        for block in &self.blocks {
-            x = block.forward(&x, None)?;
+        match &self.network {
+            Network::Direct(network) => {
+                let side = self.config.image_px;
+                let (_, channels, height, width) = pixels.dims4()?;
+                if (channels, height, width) != (3, side, side) {
+                    return Err(wrong_shape(format_args!("[b, 3, {side}, {side}], found {:?}", pixels.dims())));
+                }
+                let planes: Vec<f32> = pixels.flatten_all()?.to_vec1()?;
+                network.forward(&Pictures::Planes(&planes))
+            }
+            Network::Candle(network, _) => network.forward(pixels),
         }
-        let pooled = self.norm_out.forward(&x.narrow(1, 0, 1)?.squeeze(1)?.contiguous()?)?; // [b, hidden]
-        let projected = self.projection.forward(&pooled)?; // [b, projection]
-        Ok(Embeddings { pooled, projected })
+    }
+
+    /// `squares` of `image_px` × `image_px`, normalised on the way: (v / 255 − mean) / deviation per channel.
+    ///
+    /// # Errors
+    /// Another size, or a device that fails.
+    pub fn forward_squares(
+        &self,
+        squares: &[&RgbImage],
+        mean: [f32; 3],
+        deviation: [f32; 3],
+    ) -> Result<Embeddings, NetworkError> {
+        let size_px = self.config.image_px as u32; // 4,096 at most
+        if let Some(other) = squares.iter().find(|square| square.dimensions() != (size_px, size_px)) {
+            let (width, height) = other.dimensions();
+            return Err(wrong_shape(format_args!("squares of {size_px} px, found {width} × {height}")));
+        }
+        match &self.network {
+            Network::Direct(network) => {
+                network.forward(&Pictures::Squares(squares, &preprocess::normal_values(mean, deviation)))
+            }
+            Network::Candle(network, device) => {
+                network.forward(&preprocess::normalise(squares, size_px, mean, deviation, device)?)
+            }
+        }
     }
 
     /// The projected output for pooled vectors that were stored: [b, hidden] → [b, projection].
@@ -94,23 +119,19 @@ impl ClipVision {
     /// # Errors
     /// Another shape, or a device that fails.
     pub fn project(&self, pooled: &Tensor) -> Result<Tensor, NetworkError> {
-        Ok(self.projection.forward(pooled)?)
+        match &self.network {
+            Network::Direct(network) => {
+                let (_, width) = pooled.dims2()?;
+                if width != self.config.hidden {
+                    return Err(wrong_shape(format_args!("[b, {}], found {:?}", self.config.hidden, pooled.dims())));
+                }
+                network.project(&pooled.flatten_all()?.to_vec1::<f32>()?)
+            }
+            Network::Candle(network, _) => network.project(pooled),
+        }
     }
+}
 
-    fn tokens(&self, pixels: &Tensor) -> candle_core::Result<Tensor> {
-        let p = self.config.patch_px;
-        let grid = self.config.image_px / p;
-        let (b, _, _, _) = pixels.dims4()?;
-        let side = grid * p; // a side that is no multiple of the patch loses its rest, as a strided convolution does
-        let patches = pixels
-            .narrow(2, 0, side)?
-            .narrow(3, 0, side)?
-            .reshape((b, 3, grid, p, grid * p))?
-            .reshape(&[b, 3, grid, p, grid, p][..])?
-            .permute(&[0, 2, 4, 1, 3, 5][..])? // [b, grid, grid, 3, p, p]
-            .reshape((b, grid * grid, 3 * p * p))?;
-        let patches = self.patches.forward(&patches)?; // [b, n, hidden]
-        let class = self.class_token.broadcast_as((b, 1, self.config.hidden))?;
-        Tensor::cat(&[&class, &patches], 1)?.broadcast_add(&self.positions) // [b, 1 + n, hidden]
-    }
+fn wrong_shape(what: std::fmt::Arguments) -> NetworkError {
+    NetworkError::Compute(candle_core::Error::Msg(format!("vision tower: expected {what}")))
 }

@@ -97,6 +97,12 @@ impl Weights {
         weights
     }
 
+    /// Where the tensors go that are read.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// The tensors whose names begin with `prefix`, without it: `get("a")` reads `"{prefix}a"`.
     #[must_use]
     pub fn with_prefix(mut self, prefix: &str) -> Self {

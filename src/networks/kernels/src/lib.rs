@@ -1,19 +1,32 @@
-//! Direct convolutions for networks of few channels, such as MTCNN's 10 to 128.
+//! The arithmetic of our networks on a CPU: direct convolutions for few channels, such as MTCNN's 10 to 128, and what a
+//! transformer is made of.
 //!
-//! A matrix product over unfolded pixels wastes such networks: the unfolding alone costs more than the arithmetic. Here
+//! A matrix product over unfolded pixels wastes small convolutions: unfolding alone costs more than the arithmetic. Here
 //! pixels lie along the vector and output channels in registers; bias and PReLU are applied before a value is ever
 //! stored. The instruction set is chosen at run time (AVX2 + FMA, NEON, else portable).
 //!
-//! In and out: planes of `f32`, `[channels][rows][row]`. A row is either pixels side by side (one picture; step 1) or
-//! pixels of [`lanes`] pictures side by side (many crops; step [`lanes`]). A crate of its own, so that tests of
-//! deepsweep run it optimised. No I/O, no threads, no unsafe code.
+//! For transformers there are products with matrices that are packed once, with bias, activation and residual applied
+//! before a value is stored; layer normalisation; and attention, head by head, without a copy that outlives it. In and
+//! out: rows of `f32`.
+//!
+//! For convolutions, in and out: planes of `f32`, `[channels][rows][row]`. A row is either pixels side by side (one
+//! picture; step 1) or pixels of [`lanes`] pictures side by side (many crops; step [`lanes`]). A crate of its own, so
+//! that tests of deepsweep run it optimised. No I/O, no threads, no unsafe code.
 
 #![forbid(unsafe_code)]
 
+mod attention;
 mod conv;
+mod functions;
+mod matrix;
+mod norm;
 mod pool;
+mod tile;
 
+pub use attention::{HeadRows, HeadScratch, attend};
 pub use conv::DirectConv;
+pub use matrix::{Finish, PackedMatrix};
+pub use norm::LayerNorm;
 pub use pool::{max_pool_lanes, max_pool_row_pairs};
 
 use pulp::{Arch, Simd, WithSimd};

@@ -1,0 +1,61 @@
+//! The innermost product: a few rows times one panel, all sums in registers.
+
+use std::ops::Range;
+
+use pulp::Simd;
+
+/// Rows of a tile: 6 × 2 sums, two vectors of a panel and one value of a row fill the sixteen registers of AVX2.
+pub(crate) const ROWS: usize = 6;
+
+/// Splits rows into groups of at most [`ROWS`] whose sizes differ by one at most: no group is much slower than another.
+#[inline(always)]
+pub(crate) fn in_groups(rows: usize) -> impl Iterator<Item = Range<usize>> {
+    let groups = rows.div_ceil(ROWS);
+    (0..groups).map(move |group| group * rows / groups..(group + 1) * rows / groups)
+}
+
+/// `sums[r] += Σ x[r][k] · panel[k]` over the rows `k` of the panel, each as wide as two vectors.
+#[inline(always)]
+pub(crate) fn multiply_tile<S: Simd, const R: usize>(
+    simd: S,
+    x: [&[f32]; R],
+    panel: &[f32],
+    mut sums: [[S::f32s; 2]; R],
+) -> [[S::f32s; 2]; R] {
+    let (vectors, _) = S::as_simd_f32s(panel);
+    let (pairs, _) = vectors.as_chunks::<2>();
+    let x = x.map(|row| &row[..pairs.len()]);
+    for (k, [left, right]) in pairs.iter().enumerate() {
+        for r in 0..R {
+            let value = simd.splat_f32s(x[r][k]);
+            sums[r][0] = simd.mul_add_e_f32s(value, *left, sums[r][0]);
+            sums[r][1] = simd.mul_add_e_f32s(value, *right, sums[r][1]);
+        }
+    }
+    sums
+}
+
+/// Two vectors of a slice that may be shorter; zeros behind its end.
+#[inline(always)]
+pub(crate) fn load<S: Simd>(simd: S, values: &[f32]) -> [S::f32s; 2] {
+    match S::as_simd_f32s(values).0 {
+        [left, right] => [*left, *right],
+        _ => {
+            let (left, right) = values.split_at(values.len().min(S::F32_LANES));
+            [simd.partial_load_f32s(left), simd.partial_load_f32s(right)]
+        }
+    }
+}
+
+/// As much of two vectors as the slice holds.
+#[inline(always)]
+pub(crate) fn store<S: Simd>(simd: S, values: &mut [f32], vectors: [S::f32s; 2]) {
+    match S::as_mut_simd_f32s(values).0 {
+        [left, right] => [*left, *right] = vectors,
+        _ => {
+            let (left, right) = values.split_at_mut(values.len().min(S::F32_LANES));
+            simd.partial_store_f32s(left, vectors[0]);
+            simd.partial_store_f32s(right, vectors[1]);
+        }
+    }
+}
