@@ -4,6 +4,8 @@
 //! Order is total: equal confidences are told apart by the order in which they came, and nothing here can meet NaN
 //! in a comparison, because a box that is not finite is dropped where it is made.
 
+use deepsweep_kernels::{Against, KeptBoxes};
+
 /// Corners in pixels of the frame; x0 ≤ x1 and y0 ≤ y1 are not promised by the networks.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FaceBox {
@@ -121,45 +123,23 @@ pub(super) fn landmarks_in_frame(shown: &[Candidate], shares: &[[f32; 10]]) -> V
         .collect()
 }
 
-/// What an intersection is measured against.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Overlap {
-    /// The union, sides as x1 − x0 (`torchvision.ops.nms`).
-    Union,
-    /// The smaller of the two, sides as x1 − x0 + 1 (`nms_numpy` with "Min").
-    Smaller,
-}
-
 /// Non-maximum suppression: the most confident first, each removes those that overlap it by more than `limit`.
-pub(super) fn suppress(mut candidates: Vec<Candidate>, overlap: Overlap, limit: f32) -> Vec<Candidate> {
-    // Stable, and it shows: O-Net's probabilities of good faces are often exactly 1 in f32. Of equals torchvision
-    // takes the earlier, the reference's own code, which sorts upwards and takes from the end, the later.
-    if overlap == Overlap::Smaller {
-        candidates.reverse();
-    }
-    candidates.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
-    let mut kept: Vec<Candidate> = Vec::with_capacity(candidates.len().min(256));
-    for candidate in candidates {
-        if kept.iter().all(|other| share(other.bounds, candidate.bounds, overlap) <= limit) {
+pub(super) fn suppress(candidates: &[Candidate], against: Against, limit: f32) -> Vec<Candidate> {
+    // Ties show: O-Net's probabilities of good faces are often exactly 1 in f32. Of equals torchvision takes the
+    // earlier, the reference's own code, which sorts upwards and takes from the end, the later.
+    let mut order: Vec<usize> = match against {
+        Against::Union => (0..candidates.len()).collect(),
+        Against::Smaller => (0..candidates.len()).rev().collect(),
+    };
+    order.sort_by(|a, b| candidates[*b].confidence.total_cmp(&candidates[*a].confidence)); // stable
+    let mut boxes = KeptBoxes::new(against);
+    let mut kept = vec![];
+    for candidate in order.into_iter().map(|i| candidates[i]) {
+        let FaceBox { x0, y0, x1, y1 } = candidate.bounds;
+        if !boxes.overlap([x0, y0, x1, y1], limit) {
+            boxes.keep([x0, y0, x1, y1]);
             kept.push(candidate);
         }
     }
     kept
-}
-
-fn share(a: FaceBox, b: FaceBox, overlap: Overlap) -> f32 {
-    let one = match overlap {
-        Overlap::Union => 0.0,
-        Overlap::Smaller => 1.0,
-    };
-    let area = |r: FaceBox| (r.x1 - r.x0 + one) * (r.y1 - r.y0 + one);
-    let width = (a.x1.min(b.x1) - a.x0.max(b.x0) + one).max(0.0);
-    let height = (a.y1.min(b.y1) - a.y0.max(b.y0) + one).max(0.0);
-    let inter = width * height;
-    let against = match overlap {
-        Overlap::Union => area(a) + area(b) - inter,
-        Overlap::Smaller => area(a).min(area(b)),
-    };
-    // 0 / 0 of two empty boxes is no overlap, as the reference's comparison with NaN has it.
-    if inter > 0.0 { inter / against } else { 0.0 }
 }

@@ -9,17 +9,22 @@
 //! ```
 
 mod boxes;
+mod crops;
 mod direct;
 mod layers;
 mod onet;
+mod packed;
 mod pnet;
 mod pyramid;
 mod rnet;
+mod spaces;
 
 use candle_core::{Device, Tensor};
+use deepsweep_kernels::Against;
 use image::RgbImage;
+use rayon::prelude::*;
 
-use self::boxes::{Candidate, Overlap, Window};
+use self::boxes::{Candidate, Window};
 use self::direct::DirectNetworks;
 use self::onet::{Finished, ONet};
 use self::pnet::PNet;
@@ -123,7 +128,7 @@ impl Mtcnn {
         let (shown, windows) = with_windows(candidates, picture);
         let found = self.refine(picture, &windows)?;
         let candidates = boxes::keep_above(&shown, &found.confidences, &found.offsets, r_threshold);
-        let mut candidates = boxes::suppress(candidates, Overlap::Union, 0.7);
+        let mut candidates = boxes::suppress(&candidates, Against::Union, 0.7);
         candidates.retain_mut(Candidate::refine_inclusive);
         candidates.iter_mut().for_each(Candidate::make_square);
 
@@ -133,7 +138,7 @@ impl Mtcnn {
         let mut faces = boxes::keep_above(&shown, &found.confidences, &found.offsets, o_threshold);
         faces.iter_mut().for_each(|c| c.landmarks = landmarks[c.index]);
         faces.retain_mut(Candidate::refine_inclusive);
-        let faces = boxes::suppress(faces, Overlap::Smaller, 0.7);
+        let faces = boxes::suppress(&faces, Against::Smaller, 0.7);
         Ok(faces
             .into_iter()
             .map(|c| Face { bounds: c.bounds, confidence: c.confidence, landmarks: c.landmarks })
@@ -147,15 +152,17 @@ impl Mtcnn {
         settings: &MtcnnSettings,
         threshold: f32,
     ) -> Result<Vec<Candidate>, NetworkError> {
-        let mut all = vec![];
-        for scale in pyramid::scales(picture.dimensions(), settings) {
-            let found = match &self.0 {
-                Networks::Direct(networks) => networks.propose(picture, scale, threshold),
-                Networks::Candle(it) => it.pnet.propose(picture, scale, threshold, &it.device)?,
-            };
-            all.extend(boxes::suppress(found, Overlap::Union, 0.5));
-        }
-        Ok(boxes::suppress(all, Overlap::Union, 0.7))
+        let scales = pyramid::scales(picture.dimensions(), settings);
+        let per_level = match &self.0 {
+            Networks::Direct(networks) => networks.propose(picture, &scales, threshold),
+            Networks::Candle(it) => {
+                let level = |scale: &f64| it.pnet.propose(picture, *scale, threshold, &it.device);
+                scales.iter().map(level).collect::<Result<Vec<_>, _>>()?
+            }
+        };
+        let all: Vec<Candidate> =
+            per_level.par_iter().map(|found| boxes::suppress(found, Against::Union, 0.5)).collect::<Vec<_>>().concat();
+        Ok(boxes::suppress(&all, Against::Union, 0.7))
     }
 
     fn refine(&self, picture: &RgbImage, windows: &[Window]) -> Result<Refined, NetworkError> {

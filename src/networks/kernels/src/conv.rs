@@ -1,12 +1,14 @@
-//! k × k convolution without padding, with bias and PReLU.
+//! k × k convolution of [`LANES`] pictures side by side, without padding, with bias, PReLU and pooling.
+//!
+//! In: `[inputs][rows][columns · LANES]`. Out: `[outputs][rows − k + 1][(columns − k + 1) · LANES]`.
+
+#![allow(clippy::needless_range_loop, reason = "several arrays share an index, and unroll together")]
 
 use pulp::{Arch, Simd, WithSimd};
 
-use crate::{Planes, lanes};
-
-/// Output channels that share a load of the input: 4 × 2 accumulators hide the latency of a fused multiply-add on
-/// every machine of the last ten years and leave room in sixteen registers.
-const GROUP: usize = 4;
+use crate::pool::pooled_side;
+use crate::vector::{for_this_machine, group, in_groups, load, load_one, prelu, store_one};
+use crate::{LANES, Planes};
 
 /// A convolution whose weights are packed for the kernel.
 #[derive(Debug, Clone)]
@@ -14,70 +16,54 @@ pub struct DirectConv {
     inputs: usize,
     outputs: usize,
     kernel: usize,
-    /// `[outputs / GROUP][inputs][kernel²][GROUP]`, the last group filled up with zeros.
-    packed: Vec<[f32; GROUP]>,
-    bias: Vec<[f32; GROUP]>,
+    /// `[outputs / group][inputs][kernel²][group]`, the last group filled up with zeros.
+    packed: Vec<f32>,
+    bias: Vec<f32>,
     /// What negative values are multiplied by; 1 leaves them as they are.
-    negative: Vec<[f32; GROUP]>,
+    negative: Vec<f32>,
 }
 
 impl DirectConv {
     /// `weight`: `[outputs][inputs][kernel][kernel]`; `bias`: `[outputs]`; `negative`: `[outputs]`, PReLU's slopes.
     ///
     /// # Panics
-    /// If the lengths do not agree: a bug of the caller.
+    /// If the lengths do not agree, or the kernel is not 1, 2 or 3: a bug of the caller.
     #[must_use]
     pub fn new(weight: &[f32], bias: &[f32], negative: Option<&[f32]>, inputs: usize, kernel: usize) -> Self {
-        let outputs = bias.len();
+        let (outputs, group) = (bias.len(), group());
         let taps = inputs * kernel * kernel;
+        assert!((1..=3).contains(&kernel), "a kernel of {kernel}²");
         assert_eq!(weight.len(), outputs * taps, "weights of {outputs} × {inputs} × {kernel}²");
-        let groups = outputs.div_ceil(GROUP);
-        let grouped = |values: &[f32], fill: f32| -> Vec<[f32; GROUP]> {
-            let at = |o: usize| values.get(o).copied().unwrap_or(fill);
-            (0..groups).map(|group| std::array::from_fn(|g| at(group * GROUP + g))).collect()
-        };
-        let mut packed = vec![[0.0; GROUP]; groups * taps];
+        let mut packed = vec![0.0; outputs.next_multiple_of(group) * taps];
         for (o, weights) in weight.chunks_exact(taps).enumerate() {
             for (tap, value) in weights.iter().enumerate() {
-                packed[o / GROUP * taps + tap][o % GROUP] = *value;
+                packed[(o / group * taps + tap) * group + o % group] = *value;
             }
         }
-        Self {
-            inputs,
-            outputs,
-            kernel,
-            packed,
-            bias: grouped(bias, 0.0),
-            negative: negative.map_or_else(|| vec![[1.0; GROUP]; groups], |slopes| grouped(slopes, 1.0)),
-        }
+        let negative = in_groups(negative.unwrap_or(&vec![1.0; outputs]), group, 1.0);
+        Self { inputs, outputs, kernel, packed, bias: in_groups(bias, group, 0.0), negative }
     }
 
-    #[must_use]
-    pub fn outputs(&self) -> usize {
-        self.outputs
-    }
-
-    /// All rows of `x` → rows − kernel + 1 rows of `out`.
-    ///
-    /// `step`: values from a pixel to its right neighbour, 1 or [`lanes`]. With step 1 the last values of a row have no
-    /// meaning: as many as the kernel hangs over, and the filling of the row.
+    /// `pool`: the sides of max pooling behind it, with stride 2, whose last window may hang over the edge.
     ///
     /// # Panics
-    /// If `x` has other channels or a row that is no multiple of [`lanes`]: a bug of the caller.
-    pub fn forward(&self, x: &Planes, step: usize, out: &mut Planes) {
+    /// If `x` has other channels or is smaller than the kernel: a bug of the caller.
+    pub fn forward(&self, x: &Planes, pool: Option<usize>, out: &mut Planes) {
         assert_eq!(x.channels, self.inputs, "channels");
-        assert_eq!(x.row % lanes(), 0, "a row is a whole number of lanes");
-        assert!(x.rows >= self.kernel, "rows");
-        let overhang = if step == 1 { 0 } else { (self.kernel - 1) * step };
-        out.reshape(self.outputs, x.rows - self.kernel + 1, x.row - overhang);
-        Arch::new().dispatch(Forward { conv: self, x, step, out });
+        assert!(x.rows >= self.kernel && x.row >= self.kernel * LANES, "rows and columns");
+        let more = self.kernel - 1;
+        let side = |side: usize| pool.map_or(side, |kernel| pooled_side(side, kernel));
+        out.reshape(self.outputs, side(x.rows - more), side(x.row / LANES - more) * LANES);
+        let mut space = vec![];
+        Arch::new().dispatch(Forward { conv: self, x, pool, space: &mut space, out });
     }
 }
 
 struct Forward<'a> {
     conv: &'a DirectConv,
     x: &'a Planes,
-    step: usize,
+    pool: Option<usize>,
+    space: &'a mut Vec<f32>,
     out: &'a mut Planes,
 }
 
@@ -86,48 +72,101 @@ impl WithSimd for Forward<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { conv, x, step, out } = self;
-        let taps = conv.inputs * conv.kernel * conv.kernel;
-        let width = 2 * S::F32_LANES;
-        let plane = x.rows * x.row;
-        let out_plane = out.rows * out.row;
-        // With step 1 the last block of a row reads on into what follows it; what it makes of that has no meaning,
-        // and [`Planes`] keeps room behind the last row.
-        for row in 0..out.rows {
-            for (group, ((bias, negative), packed)) in
-                conv.bias.iter().zip(&conv.negative).zip(conv.packed.chunks_exact(taps)).enumerate()
-            {
-                let channels = GROUP.min(conv.outputs - group * GROUP);
-                for block in (0..out.row).step_by(width) {
-                    let mut sums = [[simd.splat_f32s(0.0); 2]; GROUP];
-                    for g in 0..GROUP {
-                        sums[g] = [simd.splat_f32s(bias[g]); 2];
-                    }
-                    let mut packed = packed.iter();
-                    for input in 0..conv.inputs {
-                        for ky in 0..conv.kernel {
-                            let start = input * plane + (row + ky) * x.row + block;
-                            let source = &x.values[start..start + width + (conv.kernel - 1) * step];
-                            for kx in 0..conv.kernel {
-                                let (vectors, _) = S::as_simd_f32s(&source[kx * step..][..width]);
-                                let Some(weights) = packed.next() else { return };
-                                for g in 0..GROUP {
-                                    let weight = simd.splat_f32s(weights[g]);
-                                    sums[g][0] = simd.mul_add_e_f32s(vectors[0], weight, sums[g][0]);
-                                    sums[g][1] = simd.mul_add_e_f32s(vectors[1], weight, sums[g][1]);
-                                }
-                            }
+        let Self { conv, x, pool, space, out } = self;
+        for_this_machine!(S, forward(simd, conv, x, pool, space, out));
+    }
+}
+
+/// Row `row` of the outputs of a group, whose weights are `packed`, to `[G][columns · LANES]`.
+#[inline(always)]
+fn group_row<S: Simd, const V: usize, const G: usize, const K: usize>(
+    simd: S,
+    conv: &DirectConv,
+    x: &Planes,
+    (group, row): (usize, usize),
+    out: &mut [f32],
+) {
+    let taps = conv.inputs * K * K;
+    let (plane, length) = (x.rows * x.row, out.len() / G);
+    let packed = conv.packed[group * taps * G..][..taps * G].as_chunks::<G>().0; // [inputs · K²][G]
+    let (bias, negative) = (&conv.bias[group * G..][..G], &conv.negative[group * G..][..G]);
+    for block in (0..length).step_by(LANES) {
+        let mut sums = [[simd.splat_f32s(0.0); V]; G];
+        for g in 0..G {
+            sums[g] = [simd.splat_f32s(bias[g]); V];
+        }
+        for (input, weights) in packed.chunks_exact(K * K).enumerate() {
+            for (ky, weights) in weights.as_chunks::<K>().0.iter().enumerate() {
+                let pixels = &x.values[input * plane + (row + ky) * x.row + block..][..K * LANES];
+                for kx in 0..K {
+                    let values = load::<S, V>(&pixels[kx * LANES..]);
+                    for g in 0..G {
+                        let weight = simd.splat_f32s(weights[kx][g]);
+                        for v in 0..V {
+                            sums[g][v] = simd.mul_add_e_f32s(values[v], weight, sums[g][v]);
                         }
                     }
-                    let zero = simd.splat_f32s(0.0);
-                    for g in 0..channels {
-                        let at = (group * GROUP + g) * out_plane + row * out.row + block;
-                        let (target, _) = S::as_mut_simd_f32s(&mut out.values[at..at + width]);
-                        let slope = simd.splat_f32s(negative[g]);
-                        for (target, sum) in target.iter_mut().zip(sums[g]) {
-                            let below = simd.min_f32s(sum, zero);
-                            *target = simd.mul_add_e_f32s(below, slope, simd.max_f32s(sum, zero));
+                }
+            }
+        }
+        for g in 0..G {
+            let target = &mut out[g * length + block..][..LANES];
+            let slope = simd.splat_f32s(negative[g]);
+            for v in 0..V {
+                store_one::<S>(&mut target[v * S::F32_LANES..], prelu(simd, sums[g][v], slope));
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn forward<S: Simd, const V: usize, const G: usize>(
+    simd: S,
+    conv: &DirectConv,
+    x: &Planes,
+    pool: Option<usize>,
+    space: &mut Vec<f32>,
+    out: &mut Planes,
+) {
+    let more = conv.kernel - 1;
+    let (rows, length) = (x.rows - more, x.row - more * LANES);
+    let kernel = pool.unwrap_or(1);
+    let stride = if pool.is_some() { 2 } else { 1 };
+    space.resize(space.len().max(2 * G * length), 0.0);
+    let (row_values, rest) = space.split_at_mut(G * length);
+    let tallest = &mut rest[..G * length];
+    for group in 0..conv.outputs.div_ceil(G) {
+        for y in 0..out.rows {
+            // The largest of the rows that a pooled row sees; the first of them was the last of the row before.
+            let first = y * stride;
+            for row in first..(first + kernel).min(rows) {
+                if row > first || y == 0 || kernel <= stride {
+                    match conv.kernel {
+                        1 => group_row::<S, V, G, 1>(simd, conv, x, (group, row), row_values),
+                        2 => group_row::<S, V, G, 2>(simd, conv, x, (group, row), row_values),
+                        _ => group_row::<S, V, G, 3>(simd, conv, x, (group, row), row_values),
+                    }
+                }
+                if row == first {
+                    tallest.copy_from_slice(row_values);
+                } else {
+                    for (tallest, value) in tallest.iter_mut().zip(row_values.iter()) {
+                        *tallest = if *value > *tallest { *value } else { *tallest };
+                    }
+                }
+            }
+            for g in 0..G.min(conv.outputs - group * G) {
+                let at = ((group * G + g) * out.rows + y) * out.row;
+                let targets = out.values[at..at + out.row].as_chunks_mut::<LANES>().0;
+                let pixels = tallest[g * length..][..length].as_chunks::<LANES>().0;
+                for (x, target) in targets.iter_mut().enumerate() {
+                    let window = &pixels[x * stride..(x * stride + kernel).min(pixels.len())];
+                    for lane in (0..LANES).step_by(S::F32_LANES) {
+                        let mut largest = load_one::<S>(&window[0][lane..]);
+                        for pixel in &window[1..] {
+                            largest = simd.max_f32s(largest, load_one::<S>(&pixel[lane..]));
                         }
+                        store_one::<S>(&mut target[lane..], largest);
                     }
                 }
             }

@@ -1,37 +1,49 @@
-//! The arithmetic of our networks on a CPU: direct convolutions for few channels, such as MTCNN's 10 to 128, and what a
-//! transformer is made of.
+//! The arithmetic of our networks on a CPU: for MTCNN area resizing, convolutions of few channels, pooling and overlaps of
+//! boxes; and what a transformer is made of.
 //!
 //! A matrix product over unfolded pixels wastes small convolutions: unfolding alone costs more than the arithmetic. Here
-//! pixels lie along the vector and output channels in registers; bias and PReLU are applied before a value is ever
-//! stored. The instruction set is chosen at run time (AVX2 + FMA, NEON, else portable).
+//! [`LANES`] values lie along the vector and output channels in registers; bias and PReLU are applied before a value is
+//! ever stored. The instruction set is chosen at run time (AVX2 + FMA, NEON, else portable).
 //!
 //! For transformers there are products with matrices that are packed once, with bias, activation and residual applied
 //! before a value is stored; layer normalisation; and attention, head by head, without a copy that outlives it. In and
 //! out: rows of `f32`.
 //!
-//! For convolutions, in and out: planes of `f32`, `[channels][rows][row]`. A row is either pixels side by side (one
-//! picture; step 1) or pixels of [`lanes`] pictures side by side (many crops; step [`lanes`]). A crate of its own, so
-//! that tests of deepsweep run it optimised. No I/O, no threads, no unsafe code.
+//! For convolutions, in and out: planes of `f32`, `[channels][rows][row]`. A row is either the pixels of [`LANES`]
+//! pictures side by side (many crops), or one picture's pixels dealt out over sections, column x to section x mod n, so
+//! that a step of n pixels is a step of one value and no kernel ever shuffles ([`first`], [`proposal`]). A crate of its
+//! own, so that tests of deepsweep run it optimised. No I/O, no threads, no unsafe code.
 
 #![forbid(unsafe_code)]
 
+mod area;
 mod attention;
 mod conv;
+mod first;
 mod functions;
 mod matrix;
 mod norm;
+mod overlap;
 mod pool;
+mod proposal;
 mod tile;
+mod vector;
+mod winograd;
 
+pub use area::{AreaColumns, AreaSums, Source};
 pub use attention::{HeadRows, HeadScratch, attend};
 pub use conv::DirectConv;
+pub use first::FirstConv;
 pub use matrix::{Finish, PackedMatrix};
 pub use norm::LayerNorm;
-pub use pool::{max_pool_lanes, max_pool_row_pairs};
+pub use overlap::{Against, KeptBoxes};
+pub use pool::max_pool_lanes;
+pub use proposal::{Cell, Proposal, ProposalSpace, Strip};
+pub use winograd::WinogradConv;
 
 use pulp::{Arch, Simd, WithSimd};
 
-/// Values that a kernel computes side by side: two vectors of this machine. Rows must be a whole number of these.
+/// Values that a product's kernel computes side by side: two vectors of this machine.
 #[must_use]
 pub fn lanes() -> usize {
     struct Lanes;
@@ -45,8 +57,11 @@ pub fn lanes() -> usize {
     Arch::new().dispatch(Lanes)
 }
 
-/// Values behind the last row, for kernels that read on: the widest block (AVX-512: 32) and the overhang of a 3 × 3.
-const BEHIND: usize = 32 + 2;
+/// Values that a kernel computes side by side: one vector of AVX-512, two of AVX2, four of NEON.
+pub const LANES: usize = 16;
+
+/// Values behind the last row, for kernels that read on: two pixels of [`LANES`] pictures.
+const BEHIND: usize = 2 * LANES;
 
 /// Planes of `f32`: `channels` × `rows` × `row` values, each row as long as the others.
 #[derive(Debug, Clone, Default)]
@@ -55,20 +70,26 @@ pub struct Planes {
     pub rows: usize,
     /// Values from one row to the next.
     pub row: usize,
-    /// Longer than the planes by a little that has no meaning.
+    /// Longer than the planes by what has no meaning.
     pub values: Vec<f32>,
 }
 
 impl Planes {
-    /// Makes room for another shape; what the values were before is of no meaning after.
+    /// Makes room for another shape; what the values were before is of no meaning after. Never shrinks, so that a work
+    /// space that is used again touches no new memory.
     pub fn reshape(&mut self, channels: usize, rows: usize, row: usize) {
         (self.channels, self.rows, self.row) = (channels, rows, row);
-        self.values.resize(channels * rows * row + BEHIND, 0.0);
+        let length = channels * rows * row + BEHIND;
+        if self.values.len() < length {
+            self.values.resize(length, 0.0);
+        }
     }
 
     #[must_use]
     pub fn new(channels: usize, rows: usize, row: usize) -> Self {
-        Self { channels, rows, row, values: vec![0.0; channels * rows * row + BEHIND] }
+        let mut planes = Self::default();
+        planes.reshape(channels, rows, row);
+        planes
     }
 
     #[must_use]

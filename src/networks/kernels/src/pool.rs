@@ -1,47 +1,50 @@
-//! Max pooling with stride 2 whose last window may hang over the edge (PyTorch's `ceil_mode`).
+//! Max pooling with stride 2 of [`LANES`] pictures side by side; the last window may hang over the edge
+//! (PyTorch's `ceil_mode`).
 
-use crate::{Planes, lanes};
+use pulp::{Arch, Simd, WithSimd};
 
-/// 2 × 2 pooling of one picture: `width` pixels of each row count. `out` gets rows of a whole number of [`lanes`].
-pub fn max_pool_row_pairs(x: &Planes, width: usize, out: &mut Planes) {
-    let rows = x.rows.div_ceil(2);
-    let pooled_width = width.div_ceil(2);
-    out.reshape(x.channels, rows, pooled_width.next_multiple_of(lanes()));
-    for channel in 0..x.channels {
-        let plane = x.plane(channel);
-        for row in 0..rows {
-            let upper = &plane[2 * row * x.row..][..width];
-            let lower = &plane[(2 * row + 1).min(x.rows - 1) * x.row..][..width];
-            let at = (channel * rows + row) * out.row;
-            let target = &mut out.values[at..at + pooled_width];
-            let pairs = upper.as_chunks::<2>().0.iter().zip(lower.as_chunks::<2>().0);
-            for (target, (a, b)) in target.iter_mut().zip(pairs) {
-                *target = a[0].max(a[1]).max(b[0].max(b[1]));
-            }
-            if width % 2 == 1 {
-                target[pooled_width - 1] = upper[width - 1].max(lower[width - 1]);
-            }
-        }
-    }
+use crate::vector::{load_one, store_one};
+use crate::{LANES, Planes};
+
+/// `kernel` × `kernel` windows.
+pub fn max_pool_lanes(x: &Planes, kernel: usize, out: &mut Planes) {
+    out.reshape(x.channels, pooled_side(x.rows, kernel), pooled_side(x.row / LANES, kernel) * LANES);
+    Arch::new().dispatch(Pool { x, kernel, out });
 }
 
-/// `kernel` × `kernel` pooling of [`lanes`] pictures side by side.
-pub fn max_pool_lanes(x: &Planes, kernel: usize, out: &mut Planes) {
-    let lanes = lanes();
-    let columns = x.row / lanes;
-    let pooled = |side: usize| (side - kernel).div_ceil(2) + 1;
-    out.reshape(x.channels, pooled(x.rows), pooled(columns) * lanes);
-    for channel in 0..x.channels {
-        let plane = x.plane(channel);
-        for row in 0..out.rows {
-            let at = (channel * out.rows + row) * out.row;
-            for (column, target) in out.values[at..at + out.row].chunks_exact_mut(lanes).enumerate() {
-                target.fill(f32::NEG_INFINITY);
-                for y in 2 * row..(2 * row + kernel).min(x.rows) {
-                    for source in plane[y * x.row..][..x.row].chunks_exact(lanes).skip(2 * column).take(kernel) {
-                        for (target, value) in target.iter_mut().zip(source) {
-                            *target = target.max(*value);
+pub(crate) fn pooled_side(side: usize, kernel: usize) -> usize {
+    (side - kernel).div_ceil(2) + 1
+}
+
+struct Pool<'a> {
+    x: &'a Planes,
+    kernel: usize,
+    out: &'a mut Planes,
+}
+
+impl WithSimd for Pool<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { x, kernel, out } = self;
+        let columns = x.row / LANES;
+        for channel in 0..x.channels {
+            let plane = x.plane(channel);
+            for row in 0..out.rows {
+                let at = (channel * out.rows + row) * out.row;
+                let targets = out.values[at..at + out.row].as_chunks_mut::<LANES>().0;
+                for (column, target) in targets.iter_mut().enumerate() {
+                    let right = (2 * column + kernel).min(columns);
+                    for lane in (0..LANES).step_by(S::F32_LANES) {
+                        let mut largest = simd.splat_f32s(f32::NEG_INFINITY);
+                        for y in 2 * row..(2 * row + kernel).min(x.rows) {
+                            let pixels = plane[y * x.row..][2 * column * LANES..right * LANES].as_chunks::<LANES>().0;
+                            for pixel in pixels {
+                                largest = simd.max_f32s(largest, load_one::<S>(&pixel[lane..]));
+                            }
                         }
+                        store_one::<S>(&mut target[lane..], largest);
                     }
                 }
             }
