@@ -11,7 +11,7 @@ use super::locate::Located;
 use super::prompts::{self, TextCheckpoint};
 use super::set::{Opened, Tower};
 use super::store::HubFiles;
-use super::{Scorer, Tap, golden};
+use super::{OpenStore, Scorer, Tap, golden};
 use crate::error::Error;
 use crate::networks::NetworkError;
 use crate::networks::clip::ClipVisionConfig;
@@ -21,11 +21,11 @@ use crate::networks::weights::{Weights, checkpoint_files, hexadecimal, sha256_of
 const CONFIGS: [(&str, &str); 1] =
     [("clip-vit-large-patch14.json", include_str!("../../models/configs/clip-vit-large-patch14.json"))];
 
-/// `prompt_cache`: a folder for the embeddings of prompts.
+/// `store`: opened for the embeddings of prompts, which are kept there.
 ///
 /// # Errors
 /// Whatever is missing, misshapen, not finite or of another width, by name.
-pub(super) fn load(located: &Located, prompt_cache: &Path, device: &Device) -> Result<Opened, Error> {
+pub(super) fn load(located: &Located, store: OpenStore<'_>, device: &Device) -> Result<Opened, Error> {
     let file = &located.words.file;
     let failed = |e: NetworkError| located.words.wrong(&e);
     let (config, config_hash) = read_config(located).map_err(failed)?;
@@ -42,7 +42,7 @@ pub(super) fn load(located: &Located, prompt_cache: &Path, device: &Device) -> R
         Tap::Projected => config.projection,
     };
     let tower_hash = tower_hash(located, &config_hash).map_err(failed)?;
-    let (head, head_stated) = read_head(located, width, &tower_hash, prompt_cache).map_err(failed)?;
+    let (head, head_stated) = read_head(located, width, &tower_hash, store).map_err(failed)?;
     let mut hasher = Sha256::new();
     // Paths are left out: where a file lies does not change the number, what is in it does.
     let stated = serde_json::to_string(&(&file.name, &file.version, &file.input, &file.embedding))
@@ -78,7 +78,10 @@ fn tower_weights(located: &Located, device: &Device) -> Result<Weights, NetworkE
     match &tower.overlay {
         Some(overlay) => {
             let overlay = Weights::open(&located.words.beside(overlay), device)?;
-            weights.overlaid_by(overlay.with_prefix(&tower.prefix).in_transformers_layout()?)
+            // What was tuned bears the checkpoint's prefix; what an import wrote bears none.
+            let is_prefixed = overlay.shapes().any(|(name, _)| name.starts_with(&tower.prefix));
+            let overlay = if is_prefixed { overlay.with_prefix(&tower.prefix) } else { overlay };
+            weights.overlaid_by(overlay.in_transformers_layout()?)
         }
         None => Ok(weights),
     }
@@ -89,7 +92,7 @@ fn read_head(
     located: &Located,
     width: usize,
     tower_hash: &str,
-    prompt_cache: &Path,
+    store: OpenStore<'_>,
 ) -> Result<(Head, String), NetworkError> {
     let of_file = || {
         let path = located.head.clone().unwrap_or_default();
@@ -118,7 +121,14 @@ fn read_head(
             let config = config_path(located).unwrap_or_else(|| located.tower.join("config.json"));
             let checkpoint =
                 TextCheckpoint { config: &config, tokenizer: &located.tower, weights: &weights, digest: tower_hash };
-            let embeddings = prompts::embed(prompts, &checkpoint, Some(prompt_cache))?;
+            let cache = match store() {
+                Ok(store) => Some(store.settings().cache.join("prompts")),
+                Err(error) => {
+                    tracing::warn!("the embeddings of prompts are not kept: {error}");
+                    None
+                }
+            };
+            let embeddings = prompts::embed(prompts, &checkpoint, cache.as_deref())?;
             let mut stated = Sha256::new();
             for value in embeddings.real.iter().chain(&embeddings.fake).chain([&embeddings.logit_scale]) {
                 stated.update(value.to_le_bytes());

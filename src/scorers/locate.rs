@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::OpenStore;
 use super::file::{HeadEntry, HeadPlace, ScorerFile, TowerPlace};
 use super::registry::{Entry, Registry};
-use super::store::{Downloads, FilePin, Finding, ModelFiles, ModelStore, expected, look};
+use super::store::{Downloads, FilePin, Finding, ModelFiles, expected, look};
 use crate::error::Error;
 use crate::progress::Display;
 
@@ -68,7 +69,7 @@ impl Words {
 ///
 /// # Errors
 /// Files that cannot be had, or that are not what the words say.
-pub(super) async fn locate(words: Words, store: &ModelStore, display: &Display) -> Result<Located, Error> {
+pub(super) async fn locate(words: Words, store: OpenStore<'_>, display: &Display) -> Result<Located, Error> {
     let url = match &words.file.head {
         HeadEntry::Linear(HeadPlace::Url(url)) => Some(url.clone()),
         _ => None,
@@ -76,14 +77,14 @@ pub(super) async fn locate(words: Words, store: &ModelStore, display: &Display) 
     let (tower, pulled_head) = match &words.file.tower.place {
         TowerPlace::Hub(files) => {
             let downloads = Downloads { name: words.file.name.clone(), tower: files.clone(), head: url };
-            let ModelFiles { tower, head } = store.ensure_scorer(&downloads, display).await?;
+            let ModelFiles { tower, head } = store()?.ensure_scorer(&downloads, display).await?;
             (tower, head)
         }
         TowerPlace::Folder { path, files } => {
             let tower = words.beside(path);
             check_pins(&words, &tower, files)?;
             match &url {
-                Some(url) => (tower, Some(store.ensure_url(&url.url, &url.pin, display).await?)),
+                Some(url) => (tower, Some(store()?.ensure_url(&url.url, &url.pin, display).await?)),
                 None => (tower, None),
             }
         }

@@ -139,11 +139,10 @@ impl Opening<'_> {
                 file.source
             )));
         }
-        let store = (self.store)()?;
-        let located = locate::locate(words, &store, self.display)
+        let located = locate::locate(words, self.store, self.display)
             .await
             .map_err(|e| if known.is_some() { e.with(format_args!("; {}", ways_out(name))) } else { e })?;
-        load::load(&located, &store.settings().cache.join("prompts"), self.device)
+        load::load(&located, self.store, self.device)
     }
 }
 

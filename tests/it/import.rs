@@ -176,6 +176,31 @@ fn a_tower_under_any_names_becomes_a_folder_that_answers_as_transformers_does() 
 }
 
 #[test]
+fn a_configuration_beside_the_weights_is_not_contradicted() {
+    let place = tempfile::tempdir().unwrap();
+    let (first, second) = (place.path().join("first"), place.path().join("second"));
+    succeed("tower/epoch_1.pt", &first, &["--activation", "gelu", "--heads", "2"], &[]);
+    let arguments = |activation| {
+        [
+            "models",
+            "import",
+            first.to_str().unwrap(),
+            "--out",
+            second.to_str().unwrap(),
+            "--activation",
+            activation,
+            "--heads",
+            "2",
+        ]
+    };
+    let refused = finish(deepsweep(&arguments("quick_gelu"), &[]));
+    assert_eq!((refused.code, second.exists()), (Some(2), false), "{}", refused.stderr);
+    assert!(refused.stderr.contains("config.json") && refused.stderr.contains("\"gelu\""), "{}", refused.stderr);
+    let taken = finish(deepsweep(&arguments("gelu"), &[]));
+    assert_eq!(taken.code, Some(0), "{}", taken.stderr);
+}
+
+#[test]
 fn the_text_tower_s_settings_are_those_of_the_checkpoint() {
     let place = tempfile::tempdir().unwrap();
     let tower = place.path().join("tower");

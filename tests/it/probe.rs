@@ -146,7 +146,7 @@ impl Folder {
     }
 }
 
-fn write_tensors(tensors: &Tensors, path: &Path) {
+pub fn write_tensors(tensors: &Tensors, path: &Path) {
     let bytes: BTreeMap<&String, Vec<u8>> = tensors
         .iter()
         .map(|(name, (_, values))| (name, values.iter().flat_map(|value| value.to_le_bytes()).collect()))

@@ -6,7 +6,7 @@ use deepsweep::networks::clip::ClipTextConfig;
 use serde_json::Value;
 
 use crate::made_weights::Fill;
-use crate::probe::{BOX, CONFIG, Choices, Folder, Head, PLAIN, pictures};
+use crate::probe::{BOX, CONFIG, Choices, Folder, HIDDEN, Head, PLAIN, Tensors, pictures, write_tensors};
 use crate::program::{Finished, Landed, Row, Sweep, finish, landed_in_folder, media, rows};
 
 fn sweep(scorers: &[&Path], more: &[&str]) -> (Finished, Landed) {
@@ -211,4 +211,29 @@ fn a_scorer_that_misses_its_golden_vectors_is_refused() {
     }
     std::fs::remove_file(off.path().join("golden.png")).unwrap();
     check_refused(&[off.path()], &[], &["golden.picture", "golden.png"]);
+}
+
+/// The logits of the faces with a tower under a prefix and, of its tensors, one replaced under this name.
+fn logits_with_overlay(name: Option<&str>) -> Vec<Value> {
+    let mut parts = Folder::new(Choices { crop: BOX, ..PLAIN });
+    parts.tower = parts.tower.into_iter().map(|(name, tensor)| (format!("backbone.{name}"), tensor)).collect();
+    let mut words = "path = \"tower\"\nprefix = \"backbone\"\n".to_owned();
+    if name.is_some() {
+        words.push_str("overlay = \"overlay.safetensors\"\n");
+    }
+    parts.recipe = parts.recipe.replace("path = \"tower\"", &words);
+    let folder = parts.write();
+    if let Some(name) = name {
+        let overlay = Tensors::from([(name.to_owned(), (vec![HIDDEN], vec![0.5; HIDDEN]))]);
+        write_tensors(&overlay, &folder.path().join("overlay.safetensors"));
+    }
+    rows(&swept(&[folder.path()]), "faces").into_iter().map(|mut face| face.remove("logit").unwrap()).collect()
+}
+
+#[test]
+fn an_overlay_bears_the_prefix_of_its_tower_or_none() {
+    let plain = logits_with_overlay(None);
+    let tuned = logits_with_overlay(Some("vision_model.post_layernorm.weight"));
+    assert!(!plain.is_empty() && plain != tuned, "{plain:?}");
+    assert_eq!(logits_with_overlay(Some("backbone.vision_model.post_layernorm.weight")), tuned);
 }

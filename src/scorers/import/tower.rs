@@ -6,9 +6,10 @@ use std::fmt::Write;
 use safetensors::tensor::Dtype;
 
 use super::config::{Expected, TextShape, VisionShape, config_json};
-use super::{as_prefix, head, listed, write};
+use super::{as_prefix, head, listed, usage, write};
 use crate::cli::ImportArgs;
 use crate::error::Error;
+use crate::networks::clip::{Activation, ClipVisionConfig};
 use crate::networks::weights::Weights;
 
 /// What checkpoints carry beside weights: places in order, masks, and the settings of OpenAI's archives.
@@ -30,6 +31,22 @@ pub(super) fn import(args: &ImportArgs, weights: Weights) -> Result<String, Erro
     }
     sorted.check_unknown(&names).map_err(in_file)?;
 
+    // A configuration that lies beside the weights knows what they do not say.
+    let beside = args.file.join("config.json");
+    if beside.is_file() {
+        let said = ClipVisionConfig::read(&beside).map_err(usage)?;
+        let found = args.activation.map(|activation| activation.name());
+        let name = if said.activation == Activation::Gelu { "gelu" } else { "quick_gelu" };
+        if found.is_some_and(|found| found != name) || said.heads != vision.tower.heads {
+            return Err(Error::Usage(format!(
+                "{:?} says hidden_act {name:?} and {} heads: expected the same of --activation and --heads, found {} and {}",
+                beside.display().to_string(),
+                said.heads,
+                found.unwrap_or(name),
+                vision.tower.heads
+            )));
+        }
+    }
     let activation = args.activation.ok_or_else(|| {
         Error::Usage(
             "--activation: expected quick_gelu (OpenAI's weights, and what was tuned from them: UnivFD, GenD, Effort) or \
