@@ -193,3 +193,24 @@ fn tower_hash(located: &Located, config_hash: &str) -> Result<String, NetworkErr
     }
     Ok(hexadecimal(&hasher.finalize()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::CONFIGS;
+    use crate::networks::clip::ClipVisionConfig;
+    use crate::scorers::registry::Registry;
+
+    #[test]
+    fn every_configuration_that_the_built_in_registry_names_is_built_in_and_fits() {
+        let mut found = 0;
+        for entry in Registry::open(None).unwrap().entries {
+            let Some(name) = &entry.file.tower.config else { continue };
+            let (_, text) = CONFIGS.iter().find(|(known, _)| Some(*known) == name.to_str()).unwrap();
+            let config = ClipVisionConfig::parse(text).unwrap();
+            assert_eq!((config.hidden, config.layers, config.patch_px, config.projection), (1024, 24, 14, 768));
+            assert!(entry.file.input.crops().iter().all(|crop| crop.size_px as usize == config.image_px));
+            found += 1;
+        }
+        assert_eq!(found, CONFIGS.len());
+    }
+}
