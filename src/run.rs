@@ -171,6 +171,9 @@ pub async fn run(
         written = store.put_new(&success_key(&settings.run_id), Bytes::from(body)) => written?,
         error = hanging => return Err(error),
     };
+    if tally.scored == 0 && tally.faces > 0 && !scorers.scorers().is_empty() {
+        tracing::warn!("not one of {} faces has a score; not_scored_reason in the rows says why", tally.faces);
+    }
     if tally.objects == 0 {
         tracing::warn!("{}: no object was found that the filters let through; the tables are empty", settings.source);
     }

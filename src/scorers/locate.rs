@@ -43,6 +43,9 @@ impl Words {
     pub(super) fn of_folder(folder: &Path) -> Result<Self, Error> {
         let path = folder.join("scorer.toml");
         let text = crate::files::read_text(&path).map_err(|e| {
+            if e.kind() == std::io::ErrorKind::PermissionDenied {
+                return Error::Input(format!("scorer file {:?}: cannot be read: {e}", path.display().to_string()));
+            }
             Error::Usage(format!(
                 "scorer {:?}: expected a name of deepsweep models list, or a folder with scorer.toml, found: {e}; \
                  other choices: --scorer none (detections only), --scorer untrained-demo",

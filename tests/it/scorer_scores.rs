@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::probe::{
     ALIGNED, BOX, Choices, DEVIATION, Folder, Head, IMAGE_PX, MEAN, PLAIN, Tensors, pictures, run_with,
 };
-use crate::program::{Row, media, rows};
+use crate::program::{Row, Sweep, landed_in_folder, media, rows};
 
 /// Two roundings of f32 on the way of a logit of this size, many times over.
 const NEAR: f64 = 1e-4;
@@ -184,7 +184,14 @@ fn numbers_that_overflow_give_null_and_the_run_goes_on() {
     huge(&mut in_head.head, "weight");
     in_head.tower.get_mut("vision_model.post_layernorm.bias").unwrap().1.fill(1e6);
     for parts in [in_tower, in_head] {
-        let landed = run_with(parts.write().path(), &pictures());
+        let (folder, out) = (parts.write(), tempfile::tempdir().unwrap());
+        let [source, destination, scorer] =
+            [&*pictures(), out.path(), folder.path()].map(|path| path.to_str().unwrap().to_owned());
+        let flags = ["--suffix", ".jpg", "--suffix", ".png", "--min-face-px", "20"];
+        let sweep = Sweep { source: &source, out: &destination, scorer: &scorer, flags: &flags };
+        let said = sweep.succeed(&[]).stderr;
+        assert!(said.contains("not one of 11 faces has a score"), "{said}");
+        let landed = landed_in_folder(out.path());
         let faces = rows(&landed, "faces");
         assert_eq!(faces.len(), 11);
         for face in &faces {
