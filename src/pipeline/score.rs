@@ -141,7 +141,7 @@ fn embedding_rows(Embedded { media, frames, crops }: Embedded, facts: &RunFacts)
                 key: media.object.key.clone(),
                 frame_index: frames[crop.frame].index,
                 face_index: crop.face.map(|i| i as i32),
-                crop: facts.scorers.crops()[pass.crop].id(),
+                crop: facts.scorers.crop_id(pass).to_owned(),
                 tower: facts.scorers.tower_id(pass).to_owned(),
                 vector: crop.scored.pooled,
             }

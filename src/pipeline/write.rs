@@ -80,21 +80,29 @@ struct Slice {
     waiting: BTreeMap<u64, MediaRows>,
 }
 
+impl Slice {
+    /// The next objects, where all of them are there. Always the same together, or two attempts would differ in their
+    /// bytes.
+    fn next_piece(&mut self, slice_at: u64) -> Option<BTreeMap<u64, MediaRows>> {
+        let next = slice_at * limits::SLICE_OBJECTS + self.encoded;
+        let end = next + limits::ENCODED_OBJECTS;
+        if self.waiting.range(..end).count() as u64 != limits::ENCODED_OBJECTS {
+            return None;
+        }
+        let rest = self.waiting.split_off(&end);
+        Some(std::mem::replace(&mut self.waiting, rest))
+    }
+}
+
 impl Writer<'_> {
     async fn add(&mut self, rows: MediaRows) -> Result<(), Error> {
         let slice_at = rows.seq / limits::SLICE_OBJECTS;
-        let slice = self.open.entry(slice_at).or_default();
-        slice.waiting.insert(rows.seq, rows);
-        // Always the same objects together, or two attempts would differ in their bytes.
-        let next = slice_at * limits::SLICE_OBJECTS + slice.encoded;
-        let is_ready = slice.waiting.range(next..).take(limits::ENCODED_OBJECTS as usize).map(|(seq, _)| *seq);
-        if is_ready.eq(next..next + limits::ENCODED_OBJECTS) {
-            let rest = slice.waiting.split_off(&(next + limits::ENCODED_OBJECTS));
-            let ready = std::mem::replace(&mut slice.waiting, rest);
+        self.open.entry(slice_at).or_default().waiting.insert(rows.seq, rows);
+        // One object may be all that several pieces waited for.
+        while let Some(ready) = self.open.get_mut(&slice_at).and_then(|slice| slice.next_piece(slice_at)) {
             self.encode(slice_at, ready).await?;
         }
-        let Some(slice) = self.open.get(&slice_at) else { return Ok(()) };
-        if slice.encoded == limits::SLICE_OBJECTS {
+        if self.open.get(&slice_at).is_some_and(|slice| slice.encoded == limits::SLICE_OBJECTS) {
             self.commit(slice_at).await?;
         }
         Ok(())
@@ -192,5 +200,32 @@ impl SliceParts {
         }
         parts.extend([self.faces.encode()?, self.frames.encode()?, self.media.encode()?]);
         Ok(parts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Slice;
+    use crate::limits::ENCODED_OBJECTS;
+    use crate::pipeline::score::MediaRows;
+
+    fn insert(slice: &mut Slice, seq: u64) {
+        let rows = MediaRows { seq, media: vec![], frames: vec![], faces: vec![], embeddings: vec![] };
+        slice.waiting.insert(seq, rows);
+    }
+
+    #[test]
+    fn one_late_object_lets_every_piece_go_that_waited_for_it() {
+        let mut slice = Slice::default();
+        (1..3 * ENCODED_OBJECTS - 1).for_each(|seq| insert(&mut slice, seq));
+        assert!(slice.next_piece(0).is_none());
+        insert(&mut slice, 0);
+        for piece in 0..2 {
+            let first = piece * ENCODED_OBJECTS;
+            let keys: Vec<u64> = slice.next_piece(0).unwrap().into_keys().collect();
+            assert!(keys.into_iter().eq(first..first + ENCODED_OBJECTS));
+            slice.encoded += ENCODED_OBJECTS;
+        }
+        assert!(slice.next_piece(0).is_none() && slice.waiting.len() as u64 == ENCODED_OBJECTS - 1);
     }
 }

@@ -79,6 +79,8 @@ pub struct ScoredCrop {
 pub struct ScorerSet {
     scorers: Vec<Scorer>,
     crops: Vec<CropRecipe>,
+    /// How the embeddings table calls each of them.
+    crop_ids: Vec<String>,
     passes: Vec<Pass>,
     towers: Vec<(String, ClipVision)>,
     device: Device,
@@ -88,7 +90,14 @@ impl ScorerSet {
     /// # Errors
     /// Two scorers of one name; a tower whose weights are not what its configuration says.
     pub(super) fn new(opened: Vec<Opened>, device: &Device) -> Result<Self, Error> {
-        let mut set = Self { scorers: vec![], crops: vec![], passes: vec![], towers: vec![], device: device.clone() };
+        let mut set = Self {
+            scorers: vec![],
+            crops: vec![],
+            crop_ids: vec![],
+            passes: vec![],
+            towers: vec![],
+            device: device.clone(),
+        };
         for Opened { scorer, tower } in opened {
             if set.scorers.iter().any(|other| other.id == scorer.id) {
                 return Err(Error::Usage(format!(
@@ -112,13 +121,21 @@ impl ScorerSet {
             }
             set.scorers.push(scorer);
         }
+        set.crop_ids = set.crops.iter().map(CropRecipe::id).collect();
         Ok(set)
     }
 
     /// No scorer: detections only.
     #[must_use]
     pub fn none(device: &Device) -> Self {
-        Self { scorers: vec![], crops: vec![], passes: vec![], towers: vec![], device: device.clone() }
+        Self {
+            scorers: vec![],
+            crops: vec![],
+            crop_ids: vec![],
+            passes: vec![],
+            towers: vec![],
+            device: device.clone(),
+        }
     }
 
     #[must_use]
@@ -135,6 +152,12 @@ impl ScorerSet {
     #[must_use]
     pub fn passes(&self) -> &[Pass] {
         &self.passes
+    }
+
+    /// The recipe of a pass, as the embeddings table calls it.
+    #[must_use]
+    pub fn crop_id(&self, pass: &Pass) -> &str {
+        &self.crop_ids[pass.crop]
     }
 
     /// The tower of a pass, as the embeddings table calls it.
