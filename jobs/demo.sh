@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything the demo needs, then the main job: sample pictures in a folder → Parquet, and a table of what was found.
+# Everything the demo needs, then the main job: sample pictures and a video in a folder → Parquet, and a table of what was found.
 #   ./jobs/demo.sh [SOURCE]      SOURCE: a folder of your own, or s3://bucket/prefix (default: the samples)
 # DEEPSWEEP=PATH uses a program that is built already; DEMO_OUT=FOLDER writes elsewhere than target/demo.
 set -euo pipefail
@@ -14,6 +14,7 @@ if [ -z "${DEEPSWEEP:-}" ]; then
   cargo build --release --locked
   DEEPSWEEP=target/release/deepsweep
 fi
+need_ffmpeg
 need_venv target/venv-demo jobs/requirements.txt
 
 # Each run has a name of its own, so a second demo stands beside the first; the tables below show this one.

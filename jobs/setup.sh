@@ -31,6 +31,34 @@ need_rust() {
   }
 }
 
+# ffmpeg and ffprobe, with which deepsweep decodes videos: the system's own package.
+need_ffmpeg() {
+  if ! command -v ffmpeg >/dev/null || ! command -v ffprobe >/dev/null; then
+    echo "setup: installing ffmpeg"
+    if command -v apt-get >/dev/null; then
+      as_root apt-get update -qq
+      as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends ffmpeg >/dev/null
+    elif command -v dnf >/dev/null; then
+      # RPM Fusion's package where that source is set up; Fedora's own comes without decoders for H.264 and HEVC.
+      as_root dnf install -y -q ffmpeg 2>/dev/null || as_root dnf install -y -q ffmpeg-free
+    elif command -v apk >/dev/null; then
+      as_root apk add --quiet ffmpeg
+    elif command -v brew >/dev/null; then
+      brew install --quiet ffmpeg
+    else
+      echo "setup: ffmpeg is missing, and none of apt-get, dnf, apk, brew is here: install it and run again" >&2
+      return 1
+    fi
+  fi
+  local decoders codec missing=()
+  decoders=$(ffmpeg -hide_banner -v error -decoders)
+  for codec in h264 hevc vp8 vp9 'av1|libdav1d' mpeg4 mjpeg; do
+    grep -Eq "^ V[^ ]* ($codec) " <<<"$decoders" || missing+=("${codec%|*}")
+  done
+  [ ${#missing[@]} = 0 ] || echo "setup: $(command -v ffmpeg) does not decode ${missing[*]}: such videos will be rejected." \
+    "On Fedora, RPM Fusion's package has them all (https://rpmfusion.org/Configuration)" >&2
+}
+
 # need_venv FOLDER REQUIREMENTS: a Python environment with exactly what the file pins.
 need_venv() {
   local folder=$1 requirements=$2

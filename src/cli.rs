@@ -9,6 +9,8 @@ use chrono::{DateTime, NaiveDate, Utc};
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::device::DeviceChoice;
+use crate::doctor::DoctorArgs;
+use crate::ffmpeg::contain::ContainArgs;
 use crate::scorers::ScorerChoice;
 
 const EXAMPLES: &str = "\
@@ -42,7 +44,7 @@ Examples:
 
 No file's code is ever run: a pickle that calls anything but the rebuilding of tensors is refused.";
 
-/// Sweeps an archive of images for faces and deepfakes, and writes what it finds to Parquet.
+/// Sweeps an archive of images and videos for faces and deepfakes, and writes what it finds to Parquet.
 #[derive(Debug, Parser)]
 #[command(name = "deepsweep", version, about, after_help = EXAMPLES, arg_required_else_help = true)]
 pub struct Cli {
@@ -60,6 +62,12 @@ pub enum Command {
     Models(ModelsArgs),
     /// Print the columns of the result tables as Markdown
     Schema,
+    /// Try everything that a run needs on this machine: device, ffmpeg, its containment, scratch space; exit code 3 where
+    /// something is missing
+    Doctor(DoctorArgs),
+    /// Give up every right that a decoder needs not, and become it
+    #[command(hide = true)]
+    Contain(ContainArgs),
 }
 
 #[derive(Debug, Args)]
@@ -230,6 +238,30 @@ pub struct Flags {
     #[arg(long)]
     pub no_embeddings: bool,
 
+    #[command(flatten)]
+    pub sampling: SamplingFlags,
+    /// Look at animated GIF and WebP as at videos; without, their first frame counts
+    #[arg(long, help_heading = "Video")]
+    pub animated: bool,
+    /// Media of which more frames are wanted are rejected as too_large [default: 10000]
+    #[arg(long, value_name = "N", help_heading = "Video")]
+    pub max_frames: Option<u32>,
+    /// Decode no videos: each has its row, as unsupported
+    #[arg(long, help_heading = "Video")]
+    pub no_video: bool,
+    /// The ffmpeg that decodes; ffprobe stands beside it [default: ffmpeg of PATH]
+    #[arg(long, value_name = "FILE", help_heading = "Video")]
+    pub ffmpeg: Option<PathBuf>,
+    /// The longest that one decoder may work, such as 30m [default: 30m]
+    #[arg(long, value_name = "TIME", help_heading = "Video")]
+    pub video_timeout: Option<humantime::Duration>,
+    /// Where videos lie while they are decoded [default: TMPDIR, or /tmp]
+    #[arg(long, value_name = "FOLDER", help_heading = "Video")]
+    pub scratch: Option<PathBuf>,
+    /// What they may take there; a larger one is rejected as too_large [default: 16GiB]
+    #[arg(long, value_name = "SIZE", help_heading = "Video")]
+    pub scratch_size: Option<ByteSize>,
+
     /// Only keys with this ending, whatever its case; may be repeated
     #[arg(long, value_name = "SUFFIX", help_heading = "Which objects")]
     pub suffix: Vec<String>,
@@ -261,7 +293,7 @@ pub struct Flags {
     /// For media in flight, compressed and decoded [default: 2GiB]
     #[arg(long, value_name = "SIZE", help_heading = "Resources and limits")]
     pub memory: Option<ByteSize>,
-    /// Objects above this size are rejected as too_large [default: 256MiB]
+    /// Pictures above this size are rejected as too_large; videos are bounded by --scratch-size [default: 256MiB]
     #[arg(long, value_name = "SIZE", help_heading = "Resources and limits")]
     pub max_object_size: Option<ByteSize>,
     /// Pictures with more pixels are rejected as too_large [default: 110000000]
@@ -288,6 +320,24 @@ pub struct Flags {
     pub store: StoreFlags,
     #[command(flatten)]
     pub s3: S3Flags,
+}
+
+/// Which frames of a video are looked at: one of these.
+#[derive(Debug, Clone, Default, Args)]
+#[group(multiple = false)]
+pub struct SamplingFlags {
+    /// So many of each video, evenly spread over its time [default: 32]
+    #[arg(long, value_name = "N", help_heading = "Video")]
+    pub frames: Option<u32>,
+    /// One in each such time, such as 1s or 500ms, from the first frame on
+    #[arg(long, value_name = "TIME", help_heading = "Video")]
+    pub every: Option<humantime::Duration>,
+    /// Those that the file marks as decodable alone
+    #[arg(long, help_heading = "Video")]
+    pub keyframes: bool,
+    /// All of them
+    #[arg(long, help_heading = "Video")]
+    pub all_frames: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -80,6 +80,8 @@ pub enum RejectionClass {
     Empty,
     /// The content is neither an image nor a video.
     NotMedia,
+    /// Sound, or a container of videos that holds none.
+    NoVideo,
     /// Media of a kind or variant that this program does not decode.
     Unsupported,
     /// Claims to be a format and breaks its rules, or ends too early.
@@ -94,6 +96,8 @@ pub enum RejectionClass {
     Denied,
     /// The store failed again and again; another attempt may succeed.
     FetchFailed,
+    /// The decoder made no progress, or took longer than it was given.
+    TimedOut,
     /// A bug of ours or of a decoder, met by this object alone.
     Panicked,
 }
@@ -104,6 +108,7 @@ impl RejectionClass {
         match self {
             Self::Empty => "empty",
             Self::NotMedia => "not_media",
+            Self::NoVideo => "no_video",
             Self::Unsupported => "unsupported",
             Self::Corrupt => "corrupt",
             Self::TooLarge => "too_large",
@@ -111,6 +116,7 @@ impl RejectionClass {
             Self::Changed => "changed",
             Self::Denied => "denied",
             Self::FetchFailed => "fetch_failed",
+            Self::TimedOut => "timed_out",
             Self::Panicked => "panicked",
         }
     }

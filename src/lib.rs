@@ -1,5 +1,5 @@
-//! deepsweep sweeps an archive of media for faces and deepfakes: it lists objects, decodes them, finds faces with
-//! MTCNN, embeds them with CLIP, scores them with a head, and writes what it found to Parquet.
+//! deepsweep sweeps an archive of images and videos for faces and deepfakes: it lists objects, decodes them, finds
+//! faces with MTCNN, embeds them with CLIP, scores them with a head, and writes what it found to Parquet.
 //!
 //! ```text
 //!         async I/O                CPU pool          owners of the device              async I/O
@@ -10,7 +10,8 @@
 //! A flag becomes a setting ([`cli`], [`job`], [`settings`]); [`run`] opens what the settings name and starts the
 //! [`pipeline`]. What scorers are made of is pulled and checked before ([`models`], [`scorers::store`]). Stages call
 //! [`networks`] (tensors in, tensors out) through [`scorers`], and leave the process only through [`storage`]. What
-//! they found becomes rows of [`tables`].
+//! they found becomes rows of [`tables`]. Videos are decoded by a child process that is held in ([`ffmpeg`]); [`doctor`]
+//! says what of that works on this machine.
 //!
 //! # The rules of the house
 //! - One direction: a stage imports only what stands to its left; `pipeline/mod.rs` alone knows them all.
@@ -25,10 +26,13 @@ pub mod cli;
 pub mod job;
 pub mod settings;
 
+pub mod doctor;
 pub mod models;
 pub mod run;
 
 pub mod pipeline;
+
+pub mod ffmpeg;
 
 pub mod networks;
 pub mod scorers;

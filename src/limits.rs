@@ -15,7 +15,7 @@ pub const COMPRESSED_SHARE: f64 = 0.15;
 /// The share for crops that wait for the tower: 700 at 224 px with the default budget. The rest is for frames.
 pub const CROPS_SHARE: f64 = 0.05;
 
-/// The largest object that is fetched whole. Photographs of 100 megapixels stay below 200 MB in every format
+/// The largest picture that is fetched whole; videos have [`SCRATCH_BYTES`]. Photographs of 100 megapixels stay below 200 MB in every format
 /// but uncompressed 16-bit TIFF.
 pub const MAX_OBJECT_BYTES: u64 = 256 << 20;
 
@@ -28,9 +28,28 @@ pub const MAX_SIDE_PX: u32 = 32_768;
 /// Scans of one JPEG: encoders write about ten, each more costs the decoder another pass over the picture.
 pub const MAX_JPEG_SCANS: usize = 200;
 
-/// What is read of an object before it is decided whether the rest is wanted: longer than every magic number,
-/// MPEG-TS's distance of 188 bytes included.
-pub const SNIFF_BYTES: usize = 512;
+/// What is read of an object before it is decided whether the rest is wanted: longer than every magic number, and five
+/// packets of MPEG-TS, of 204 bytes at most, wherever the first begins.
+pub const SNIFF_BYTES: usize = 1024;
+
+/// Videos up to this size wait in memory, as photographs of that size do: most messages and short clips, and a disk is
+/// spared. With [`MEMORY_FILE_SHARE`] of the budget for compressed bytes at most, so that a few do not fill it.
+pub const MEMORY_FILE_BYTES: u64 = 16 << 20;
+pub const MEMORY_FILE_SHARE: u64 = 8;
+
+/// All videos in flight that are too large for memory: some dozen of an hour each. The root disks of cloud machines
+/// start at 20 to 30 GB.
+pub const SCRATCH_BYTES: u64 = 16 << 30;
+
+/// What is gathered of a video before it is written: few enough hops to the threads that write, and with [`FETCHES`]
+/// still nothing beside the budget.
+pub const SCRATCH_PIECE_BYTES: usize = 256 << 10;
+/// Frames of one animated GIF or WebP: an hour at 25 frames a second. Their times are kept, eight bytes each.
+pub const MAX_ANIMATION_FRAMES: usize = 100_000;
+
+/// Canvas pixels that are drawn on the way to the last frame that is wanted, since no frame of an animation stands
+/// alone: 10,000 frames of a megapixel, or 90 of the largest picture. That is a minute or two on one core.
+pub const MAX_ANIMATION_PIXELS: u64 = 10_000_000_000;
 
 /// Objects fetched at once. An S3 GET of a photograph takes 20–100 ms of waiting; two dozen keep 16 cores fed.
 pub const FETCHES: usize = 24;
@@ -96,3 +115,54 @@ pub const PULL_MAX_RETRY_AFTER_SECS: u64 = 300;
 
 /// The hub sends a request on once or twice: to a renamed repository, to the place of the bytes.
 pub const PULL_REDIRECTS: usize = 5;
+
+/// Frames of a video that are looked at: what papers on deepfakes take, and what a minute of video costs least of.
+pub const FRAMES: u32 = 32;
+
+/// Frames that are wanted of one media: their rows wait in memory, about 10 kB each with three faces and their vectors.
+pub const MAX_FRAMES: u32 = 10_000;
+
+/// Packets of one video stream: a day at 48 frames a second, and 200 MB of them while they are sorted.
+pub const MAX_VIDEO_PACKETS: usize = 1 << 22;
+
+/// Frames of one video between the decoder and the tower. The decoder waits in between, and so does its memory.
+pub const VIDEO_FRAMES_IN_FLIGHT: usize = 3;
+
+/// Pixels that a decoder could go through while it starts: 80 ms on one core, in which it decodes 12 frames of 1080p.
+pub const DECODER_START_PIXELS: u64 = 24_000_000;
+
+/// Runs of wanted frames that one decoder is told of; it compares each frame with all of them.
+pub const SEGMENT_RUNS: usize = 64;
+
+/// How far a decoder goes beyond the last wanted frame, where that frame cannot be had.
+pub const DECODE_BEYOND_SECS: f64 = 2.0;
+
+/// The longest that one decoder may work. 32 frames out of the middle of two hours of 4K take minutes on one core.
+pub const VIDEO_TIMEOUT_SECS: u64 = 1_800;
+
+/// The longest that a decoder may neither read nor write. Nothing decodes for a second without one of them.
+pub const DECODER_SILENCE_SECS: u64 = 30;
+
+/// ffmpeg's own bound on one allocation: a frame of [`MAX_PIXELS`] at 16 bits a sample.
+pub const DECODER_MAX_ALLOC_BYTES: u64 = 512 << 20;
+
+/// Address space of a decoder beside its pictures: programs map their libraries and their threads' stacks.
+pub const DECODER_ADDRESS_SPACE_BYTES: u64 = 2 << 30;
+
+/// Address space of ffprobe: it decodes some frames to know the stream. An index that lies about its length takes gigabytes.
+pub const PROBE_ADDRESS_SPACE_BYTES: u64 = 1 << 30;
+
+/// Pictures that a decoder holds: 16 that others may refer to, and those on their way.
+pub const DECODER_PICTURES: u64 = 20;
+
+/// What a decoder takes whatever the size of the video: 50 MB of ffmpeg 5 and its libraries.
+pub const DECODER_BASE_BYTES: u64 = 50 << 20;
+
+/// The longest line of ffprobe that is kept; a packet takes 60.
+pub const PROBE_LINE_BYTES: usize = 4_096;
+
+/// Streams of one container; films with every language and their subtitles have forty.
+pub const MAX_STREAMS: u32 = 64;
+
+/// Decoders that go through pieces of one video side by side. More help only where there is nothing else to do.
+pub const DECODERS_OF_ONE_VIDEO: usize = 4;

@@ -6,11 +6,13 @@ use std::process::ExitCode;
 use chrono::Utc;
 use clap::Parser;
 use deepsweep::cli::{Cli, Command, LogFormat, ModelsArgs, RunArgs};
+use deepsweep::device::DeviceChoice;
 use deepsweep::error::Error;
+use deepsweep::ffmpeg::{FfmpegChoice, contain};
 use deepsweep::progress::Display;
 use deepsweep::scorers::store::{ModelStore, StoreSettings};
 use deepsweep::settings::{Settings, Surroundings};
-use deepsweep::{logging, models, run, tables};
+use deepsweep::{doctor, limits, logging, models, run, tables};
 use tikv_jemallocator::Jemalloc;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +24,8 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run_command(&args),
         Command::Models(args) => models_command(&args),
+        Command::Doctor(args) => doctor_command(&args).map_err(|error| (error, LogFormat::Text)),
+        Command::Contain(args) => return contain::enter(&args),
         Command::Schema => print(&tables::markdown()).map_err(|error| (error, LogFormat::Text)),
     };
     let Err((error, log)) = outcome else { return ExitCode::SUCCESS };
@@ -41,6 +45,9 @@ fn run_command(args: &RunArgs) -> Result<(), (Error, LogFormat)> {
         now: Utc::now(),
         cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         registry: variable("DEEPSWEEP_REGISTRY"),
+        search_path: variable("PATH").unwrap_or_default(),
+        own_exe: own_exe(),
+        temporary: std::env::temp_dir(),
         random: random_digits(),
     };
     let in_text = |error| (error, LogFormat::Text);
@@ -78,6 +85,24 @@ fn models_command(args: &ModelsArgs) -> Result<(), (Error, LogFormat)> {
     });
     display.clear();
     done.map_err(|error| (error, log))
+}
+
+fn doctor_command(args: &doctor::DoctorArgs) -> Result<(), Error> {
+    let patient = doctor::Patient {
+        device: args.device.unwrap_or(DeviceChoice::Auto),
+        ffmpeg: FfmpegChoice {
+            named: args.ffmpeg.clone(),
+            search_path: variable("PATH").unwrap_or_default(),
+            own_exe: own_exe(),
+            children: 1,
+            timeout: std::time::Duration::from_secs(limits::VIDEO_TIMEOUT_SECS),
+        },
+        scratch: args.scratch.clone().unwrap_or_else(std::env::temp_dir),
+        scratch_bytes: args.scratch_size.map_or(limits::SCRATCH_BYTES, |size| size.as_u64()),
+    };
+    let findings = runtime()?.block_on(doctor::examine(&patient));
+    print(&if args.json { doctor::json(&findings) } else { doctor::table(&findings) })?;
+    doctor::check(&findings)
 }
 
 /// A variable of the environment that is set to something.
@@ -140,6 +165,14 @@ fn stop_on_signals(shutdown: CancellationToken) -> Result<(), Error> {
         }
     });
     Ok(())
+}
+
+/// On Linux by a name that stays the same file even after a new version took its place.
+fn own_exe() -> std::path::PathBuf {
+    if cfg!(target_os = "linux") {
+        return "/proc/self/exe".into();
+    }
+    std::env::current_exe().unwrap_or_else(|_| "deepsweep".into())
 }
 
 /// Different from run to run; no secret.

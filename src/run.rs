@@ -12,15 +12,20 @@ use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
+use crate::ffmpeg::{Ffmpeg, FfmpegChoice};
+use crate::limits;
 use crate::networks::mtcnn::{Mtcnn, MtcnnSettings, WEIGHTS};
 use crate::networks::preprocess::PREPROCESS_VERSION;
 use crate::networks::weights::hexadecimal;
-use crate::pipeline::Pipeline;
 use crate::pipeline::compute::Compute;
 use crate::pipeline::decode::DecodeLimits;
 use crate::pipeline::memory::MemoryBudget;
+use crate::pipeline::sample::{Sampling, SamplingSettings};
 use crate::pipeline::score::RunFacts;
+use crate::pipeline::scratch::Scratch;
+use crate::pipeline::video::{VIDEO_VERSION, VideoSettings};
 use crate::pipeline::write::Destination;
+use crate::pipeline::{Pipeline, Videos};
 use crate::progress::{Display, Progress, Tally};
 use crate::scorers::registry::Registry;
 use crate::scorers::{OpenStore, Opening, ScorerSet, names};
@@ -82,7 +87,7 @@ pub async fn run(
     };
     let detector = Mtcnn::new(&device).map_err(|e| Error::Input(format!("detector mtcnn: {e}")))?;
     let detector_settings = MtcnnSettings { min_face_px: settings.min_face_px, ..MtcnnSettings::default() };
-    let fingerprint = fingerprint(&detector_settings, &scorers);
+    let fingerprint = fingerprint(&detector_settings, settings.sampling, settings.animated, &scorers);
     let warnings: Vec<&'static str> = scorers.scorers().iter().filter_map(|scorer| scorer.warning).collect();
     for scorer in scorers.scorers() {
         tracing::info!(scorer = scorer.id, licence = scorer.licence, source = scorer.source, "scores by");
@@ -113,6 +118,9 @@ pub async fn run(
     );
 
     let memory = MemoryBudget::new(settings.memory_bytes);
+    let decode_limits =
+        DecodeLimits { max_pixels: settings.max_pixels, max_decode_bytes: memory.pixels.capacity_bytes() };
+    let videos = videos(settings.ffmpeg.as_ref())?;
     let progress = Arc::new(Progress::default());
     let pipeline = Pipeline {
         facts: RunFacts {
@@ -134,11 +142,16 @@ pub async fn run(
         scorers: Arc::clone(&scorers),
         compute: Compute::new(settings.threads)?,
         threads: settings.threads,
-        decode_limits: DecodeLimits {
-            max_pixels: settings.max_pixels,
-            max_decode_bytes: memory.pixels.capacity_bytes(),
+        decode_limits,
+        videos,
+        video_settings: VideoSettings {
+            sampling: SamplingSettings { sampling: settings.sampling, max_frames: settings.max_frames },
+            limits: decode_limits,
+            side_by_side: settings.threads.min(limits::DECODERS_OF_ONE_VIDEO),
         },
+        animated: settings.animated,
         memory,
+        scratch: Scratch::unchecked(&settings.scratch, settings.scratch_bytes),
         max_object_bytes: settings.max_object_bytes,
         progress: Arc::clone(&progress),
         shutdown,
@@ -229,8 +242,25 @@ impl Summary {
     }
 }
 
+/// Without ffmpeg a run of images is as good as any.
+fn videos(choice: Option<&FfmpegChoice>) -> Result<Videos, Error> {
+    let Some(choice) = choice else { return Ok(Videos::NotWanted) };
+    match Ffmpeg::find(choice) {
+        Ok(found) => {
+            tracing::debug!(version = found.version, "videos are decoded by ffmpeg");
+            Ok(Videos::Decoded(found))
+        }
+        // Whoever names one wants it.
+        Err(error) if choice.named.is_some() => Err(error),
+        Err(error) => {
+            tracing::debug!("{error}");
+            Ok(Videos::Impossible(error.to_string()))
+        }
+    }
+}
+
 /// sha256 over everything that changes a result, in hexadecimal.
-fn fingerprint(detector: &MtcnnSettings, scorers: &ScorerSet) -> String {
+fn fingerprint(detector: &MtcnnSettings, sampling: Sampling, animated: bool, scorers: &ScorerSet) -> String {
     let mut hasher = Sha256::new();
     for (name, bytes) in WEIGHTS {
         hasher.update(name.as_bytes());
@@ -242,7 +272,7 @@ fn fingerprint(detector: &MtcnnSettings, scorers: &ScorerSet) -> String {
     let scorers = if scorers.is_empty() { "none".to_owned() } else { scorers.join(" ") };
     hasher.update(format!(
         "mtcnn min_face_px={min_face_px} thresholds={thresholds:?} factor={pyramid_factor}\n\
-         preprocess={PREPROCESS_VERSION}\nscorer={scorers}"
+         preprocess={PREPROCESS_VERSION}\nvideo={VIDEO_VERSION} sampling={sampling} animated={animated}\nscorer={scorers}"
     ));
     hexadecimal(&hasher.finalize())
 }

@@ -2,17 +2,19 @@
 
 use std::fmt::Display;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use clap::ValueEnum;
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
-use crate::cli::{DetectorChoice, Flags, JobFlags, LogFormat, RunArgs};
+use crate::cli::{DetectorChoice, Flags, JobFlags, LogFormat, RunArgs, SamplingFlags};
 use crate::device::DeviceChoice;
 use crate::error::Error;
+use crate::ffmpeg::FfmpegChoice;
 use crate::job;
 use crate::limits;
-use crate::pipeline::list::Filter;
+use crate::pipeline::list::{Filter, globs};
+use crate::pipeline::sample::Sampling;
 use crate::scorers::store::StoreChoice;
 use crate::scorers::{DEFAULT_SCORER, ScorerChoice, names};
 use crate::storage::Location;
@@ -31,6 +33,14 @@ pub struct Settings {
     pub models: StoreChoice,
     pub min_face_px: f32,
     pub keep_embeddings: bool,
+    pub sampling: Sampling,
+    /// Whether animated pictures are sampled as videos are.
+    pub animated: bool,
+    pub max_frames: u32,
+    /// None: videos are left out.
+    pub ffmpeg: Option<FfmpegChoice>,
+    pub scratch: PathBuf,
+    pub scratch_bytes: u64,
     pub filter: Filter,
     pub device: DeviceChoice,
     pub threads: usize,
@@ -81,6 +91,12 @@ pub struct Surroundings {
     pub cores: usize,
     /// `DEEPSWEEP_REGISTRY`.
     pub registry: Option<String>,
+    /// `PATH`.
+    pub search_path: String,
+    /// This program's file.
+    pub own_exe: PathBuf,
+    /// Where the system keeps what is temporary.
+    pub temporary: PathBuf,
     /// Four random digits that keep two runs of one second apart.
     pub random: u16,
 }
@@ -132,6 +148,24 @@ impl Resolver {
         // Below 12 the first level would enlarge the picture; P-Net cannot see a face smaller than its cell.
         in_range("min_face_px", min_face_px, 12.0, 10_000.0)?;
         let no_embeddings = self.switch("no_embeddings", flags.no_embeddings, file.no_embeddings);
+
+        let sampling = self.sampling(&flags.sampling, &file.sampling)?;
+        let animated = self.switch("animated", flags.animated, file.animated);
+        let max_frames = self.pick("max_frames", flags.max_frames, file.max_frames, limits::MAX_FRAMES);
+        in_range("max_frames", max_frames, 1, 10_000_000)?;
+        let no_video = self.switch("no_video", flags.no_video, file.no_video);
+        let path = |path: Option<PathBuf>| path.map(|path| path.display().to_string());
+        let ffmpeg = self.optional("ffmpeg", path(flags.ffmpeg), path(file.ffmpeg)).map(PathBuf::from);
+        let default_timeout = Duration::from_secs(limits::VIDEO_TIMEOUT_SECS).into();
+        let timeout: Duration =
+            self.pick("video_timeout", flags.video_timeout, file.video_timeout, default_timeout).into();
+        if timeout < Duration::from_secs(1) {
+            return Err(format!("video_timeout: expected at least 1s, found {timeout:?}"));
+        }
+        let temporary = surroundings.temporary.display().to_string();
+        let scratch = PathBuf::from(self.pick("scratch", path(flags.scratch), path(file.scratch), temporary));
+        let default_size = bytesize::ByteSize(limits::SCRATCH_BYTES);
+        let scratch_bytes = self.pick("scratch_size", flags.scratch_size, file.scratch_size, default_size).as_u64();
 
         let suffix = self.list("suffix", flags.suffix, file.suffix);
         let include = self.list("include", flags.include, file.include);
@@ -197,7 +231,6 @@ impl Resolver {
         };
         let (store_flags, store_file) = (flags.store, file.store);
         let models = self.optional("models", store_flags.models, store_file.models);
-        let path = |path: Option<PathBuf>| path.map(|path| path.display().to_string());
         let named = surroundings.registry.clone();
         let registry = self.optional("registry", path(store_flags.registry), path(store_file.registry)).or(named);
         let offline = self.switch("offline", store_flags.offline, store_file.offline);
@@ -211,6 +244,18 @@ impl Resolver {
             registry: registry.map(PathBuf::from),
             models: choice,
             min_face_px,
+            sampling,
+            animated,
+            max_frames,
+            ffmpeg: (!no_video).then(|| FfmpegChoice {
+                named: ffmpeg,
+                search_path: surroundings.search_path.clone(),
+                own_exe: surroundings.own_exe.clone(),
+                children: threads,
+                timeout,
+            }),
+            scratch,
+            scratch_bytes,
             filter,
             device,
             threads,
@@ -225,6 +270,33 @@ impl Resolver {
             s3,
             explained: std::mem::take(&mut self.explained),
         })
+    }
+
+    /// One way of sampling; whatever the command line says of it stands for all that the file says.
+    fn sampling(&mut self, flags: &SamplingFlags, file: &SamplingFlags) -> Result<Sampling, String> {
+        let said = |flags: &SamplingFlags| match *flags {
+            SamplingFlags { frames: Some(count), .. } => Some(Sampling::Frames(count)),
+            SamplingFlags { every: Some(time), .. } => Some(Sampling::Every(time.into())),
+            SamplingFlags { keyframes: true, .. } => Some(Sampling::Keyframes),
+            SamplingFlags { all_frames: true, .. } => Some(Sampling::All),
+            SamplingFlags { .. } => None,
+        };
+        let (sampling, origin) = match (said(flags), said(file)) {
+            (Some(sampling), _) => (sampling, Origin::Flag),
+            (None, Some(sampling)) => (sampling, Origin::JobFile),
+            (None, None) => (Sampling::Frames(limits::FRAMES), Origin::Default),
+        };
+        let said = sampling.setting();
+        for name in ["frames", "every", "keyframes", "all_frames"] {
+            self.explain(name, if name == said.0 { &said.1 } else { &"-" }, origin);
+        }
+        match sampling {
+            Sampling::Frames(count) => in_range("frames", count, 1, 1_000_000)?,
+            // Nothing is filmed a thousand times a second but by intent.
+            Sampling::Every(time) => in_range("every (in ms)", time.as_millis(), 1, u128::MAX)?,
+            Sampling::Keyframes | Sampling::All => {}
+        }
+        Ok(sampling)
     }
 
     /// `none` alone stands for an empty list.
@@ -303,6 +375,7 @@ fn name_of<T: ValueEnum>(choice: T) -> String {
 fn unset(name: &str) -> &'static str {
     match name {
         "endpoint_url" | "region" | "path_style" => "as AWS configuration has it",
+        "ffmpeg" => "the one of PATH",
         _ => "-",
     }
 }
@@ -320,19 +393,4 @@ fn check_run_id(run_id: &str) -> Result<(), String> {
         ));
     }
     Ok(())
-}
-
-/// None where there is nothing to match.
-fn globs(patterns: &[String], suffixes: &[String]) -> Result<Option<GlobSet>, String> {
-    let mut set = GlobSetBuilder::new();
-    let mut add = |pattern: &str, any_case: bool| {
-        let glob = GlobBuilder::new(pattern).case_insensitive(any_case).build();
-        glob.map(|glob| set.add(glob)).map(|_| ()).map_err(|e| format!("glob {pattern:?}: {e}"))
-    };
-    patterns.iter().try_for_each(|pattern| add(pattern, false))?;
-    suffixes.iter().try_for_each(|suffix| add(&format!("*{}", globset::escape(suffix)), true))?;
-    if patterns.is_empty() && suffixes.is_empty() {
-        return Ok(None);
-    }
-    set.build().map(Some).map_err(|e| e.to_string())
 }

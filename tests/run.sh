@@ -9,6 +9,7 @@ step() { printf '\n== %s (%s s)\n' "$1" "$SECONDS"; }
 
 step "setup"
 need_rust
+need_ffmpeg
 need_cargo_tool cargo-nextest 0.9.143
 need_cargo_tool cargo-deny 0.20.2
 need_venv target/venv-readers tests/readers/requirements.txt

@@ -11,8 +11,6 @@ use crate::scorers::{CropRecipe, Cut};
 /// One square, ready for the tower, and whose it is.
 #[derive(Debug)]
 pub struct Crop {
-    /// Place of the frame among the media's decoded frames.
-    pub frame: usize,
     /// None: the crop is the whole frame.
     pub face: Option<usize>,
     /// Place of its recipe among those of the run.
@@ -31,10 +29,10 @@ pub fn crops_bytes(faces: usize, recipes: &[CropRecipe]) -> u64 {
 ///
 /// A face of whose box nothing lies in the frame gives no crop, nor does one without landmarks to align.
 #[must_use]
-pub fn crops(frame: usize, picture: &RgbImage, detections: &[Detection], recipes: &[CropRecipe]) -> Vec<Crop> {
+pub fn crops(picture: &RgbImage, detections: &[Detection], recipes: &[CropRecipe]) -> Vec<Crop> {
     let mut crops = vec![];
     for (i, recipe) in recipes.iter().enumerate() {
-        let crop = |face, cut_out: &RgbImage| Crop { frame, face, recipe: i, square: recipe.square(cut_out) };
+        let crop = |face, cut_out: &RgbImage| Crop { face, recipe: i, square: recipe.square(cut_out) };
         if recipe.cut == Cut::Frame {
             crops.push(crop(None, picture));
             continue;

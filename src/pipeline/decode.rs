@@ -5,10 +5,11 @@
 //! 16 bits become 8; alpha is laid over black; CMYK and palettes become RGB; of an animation the first frame counts.
 
 use std::io::Cursor;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use image::metadata::Orientation;
-use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
+use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage, RgbaImage};
 use libjpeg_turbo_rs::{DecodeLimits as JpegLimits, Decoder as JpegDecoder, JpegError, PixelFormat};
 
 use super::memory::Reserved;
@@ -23,7 +24,8 @@ pub struct Frame {
     /// When it is shown; none for an image.
     pub pts_s: Option<f64>,
     pub picture: RgbImage,
-    pub reserved: Reserved,
+    /// Frames of one video share what was set aside for it.
+    pub reserved: Arc<Reserved>,
 }
 
 /// What the header promises.
@@ -45,6 +47,31 @@ pub struct DecodeLimits {
     pub max_decode_bytes: u64,
 }
 
+impl DecodeLimits {
+    /// The pixels of a picture of this size.
+    ///
+    /// # Errors
+    /// A picture without pixels, or with more than allowed.
+    pub fn check_size(&self, (width_px, height_px): (u32, u32)) -> Result<u64, Rejection> {
+        let pixels = u64::from(width_px) * u64::from(height_px);
+        if pixels == 0 {
+            let message = format!("expected a picture, found one of {width_px}×{height_px}");
+            return Err(Rejection::new(RejectionClass::Corrupt, message));
+        }
+        if pixels > self.max_pixels || width_px.max(height_px) > limits::MAX_SIDE_PX {
+            return Err(Rejection::new(
+                RejectionClass::TooLarge,
+                format_args!(
+                    "expected at most {} pixels and {} px a side, found {width_px}×{height_px}",
+                    self.max_pixels,
+                    limits::MAX_SIDE_PX
+                ),
+            ));
+        }
+        Ok(pixels)
+    }
+}
+
 impl Header {
     /// Width and height as a viewer sees them.
     #[must_use]
@@ -58,21 +85,7 @@ impl Header {
         decoder_bytes: u64,
         limits: DecodeLimits,
     ) -> Result<Self, Rejection> {
-        let pixels = u64::from(width_px) * u64::from(height_px);
-        if pixels == 0 {
-            let message = format!("expected a picture, found one of {width_px}×{height_px}");
-            return Err(Rejection::new(RejectionClass::Corrupt, message));
-        }
-        if pixels > limits.max_pixels || width_px.max(height_px) > limits::MAX_SIDE_PX {
-            return Err(Rejection::new(
-                RejectionClass::TooLarge,
-                format_args!(
-                    "expected at most {} pixels and {} px a side, found {width_px}×{height_px}",
-                    limits.max_pixels,
-                    limits::MAX_SIDE_PX
-                ),
-            ));
-        }
+        let pixels = limits.check_size((width_px, height_px))?;
         // The frame itself, and a second one while it is turned.
         let copies = if orientation == Orientation::NoTransforms { 1 } else { 2 };
         let decode_bytes = decoder_bytes + pixels * 3 * copies;
@@ -91,7 +104,7 @@ impl Header {
 }
 
 /// What a decoder may take for its tables whatever the size of the picture; next to a frame it is nothing.
-const DECODER_TABLES_BYTES: u64 = 1 << 20;
+pub(super) const DECODER_TABLES_BYTES: u64 = 1 << 20;
 
 /// # Errors
 /// A header that is broken, unsupported, or promises more than the limits allow.
@@ -108,6 +121,15 @@ pub fn read_header(bytes: &Bytes, format: ImageFormat, limits: DecodeLimits) -> 
     // A broken EXIF block says nothing of the pixels.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let (width, height) = decoder.dimensions();
+    if format == ImageFormat::WebP
+        && let Some((frame_width, frame_height)) = webp_frame_px(bytes.get(12..).unwrap_or_default())
+        && (frame_width > width || frame_height > height)
+    {
+        let message = format!(
+            "expected a frame inside the canvas of {width}×{height}, found one of {frame_width}×{frame_height}"
+        );
+        return Err(Rejection::new(RejectionClass::Corrupt, message));
+    }
     let rgba_bytes = u64::from(width) * u64::from(height) * 4;
     // What is decoded as RGB8 is the frame already; all else is a step on the way to it, with alpha one more.
     let color = decoder.color_type();
@@ -173,6 +195,22 @@ fn decoder(bytes: &Bytes, format: ImageFormat, max_bytes: u64) -> Result<impl Im
     reader.into_decoder().map_err(|e| rejection_of(&e))
 }
 
+/// What the first frame itself says of its size: the decoder believes it and compares it with the canvas afterwards.
+/// `chunks` are those of the container (RFC 9649).
+fn webp_frame_px(mut chunks: &[u8]) -> Option<(u32, u32)> {
+    while let Some((head, rest)) = chunks.split_at_checked(8) {
+        let length = u32::from_le_bytes(head[4..].try_into().ok()?) as usize;
+        let number = |at: usize| Some(u32::from_le_bytes(rest.get(at..at + 4)?.try_into().ok()?));
+        match &head[..4] {
+            b"VP8 " => return number(6).map(|bits| (bits & 0x3FFF, bits >> 16 & 0x3FFF)),
+            b"VP8L" => return number(1).map(|bits| ((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1)),
+            b"ANMF" => chunks = rest.get(16..)?,
+            _ => chunks = rest.get(length.checked_add(length % 2)?..)?,
+        }
+    }
+    None
+}
+
 /// RGB8, transparent pixels mixed with black.
 fn over_black(picture: DynamicImage) -> RgbImage {
     if let DynamicImage::ImageRgb8(picture) = picture {
@@ -181,7 +219,10 @@ fn over_black(picture: DynamicImage) -> RgbImage {
     if !picture.color().has_alpha() {
         return picture.into_rgb8();
     }
-    let rgba = picture.into_rgba8();
+    rgba_over_black(&picture.into_rgba8())
+}
+
+pub(super) fn rgba_over_black(rgba: &RgbaImage) -> RgbImage {
     let (width, height) = rgba.dimensions();
     let mix = |value: u8, alpha: u8| ((u16::from(value) * u16::from(alpha) + 127) / 255) as u8;
     let mut rgb = RgbImage::new(width, height);
@@ -199,7 +240,7 @@ fn swaps_sides(orientation: Orientation) -> bool {
     )
 }
 
-fn rejection_of(error: &ImageError) -> Rejection {
+pub(super) fn rejection_of(error: &ImageError) -> Rejection {
     let class = match error {
         ImageError::Limits(_) => RejectionClass::TooLarge,
         ImageError::Unsupported(_) => RejectionClass::Unsupported,
@@ -220,4 +261,36 @@ fn rejection_of_jpeg(error: &JpegError) -> Rejection {
 /// Some decoders speak in several lines; a row has one.
 fn one_line(message: &str) -> String {
     message.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use image::ImageFormat;
+
+    use super::{DecodeLimits, read_header};
+
+    fn chunk(name: &[u8; 4], content: &[u8]) -> Vec<u8> {
+        [name, &(content.len() as u32).to_le_bytes()[..], content, &[0][..content.len() % 2]].concat()
+    }
+
+    fn message(chunks: &[Vec<u8>]) -> String {
+        let body = chunks.concat();
+        let file = [&b"RIFF"[..], &(body.len() as u32 + 4).to_le_bytes(), b"WEBP", &body].concat();
+        let limits = DecodeLimits { max_pixels: 1 << 24, max_decode_bytes: 1 << 28 };
+        read_header(&Bytes::from(file), ImageFormat::WebP, limits).unwrap_err().message
+    }
+
+    #[test]
+    fn a_webp_whose_frame_is_larger_than_its_canvas_is_refused_before_the_frame_is_decoded() {
+        let canvas = |flags: u8| chunk(b"VP8X", &[flags, 0, 0, 0, 63, 0, 0, 63, 0, 0]);
+        let lossy = chunk(b"VP8 ", &[0x10, 0, 0, 0x9D, 0x01, 0x2A, 0xFF, 0x3F, 0xFF, 0x3F, 0, 0]);
+        let lossless = chunk(b"VP8L", &[0x2F, 0xFE, 0xBF, 0xFF, 0x0F, 0]);
+        let placed = [&[0; 6][..], &[63, 0, 0, 63, 0, 0], &[100, 0, 0, 0], &lossy].concat();
+        let animated = [chunk(b"ANIM", &[0; 6]), chunk(b"ANMF", &placed)].concat();
+        for (flags, frame) in [(0, lossy), (0, lossless), (2, animated)] {
+            let message = message(&[canvas(flags), frame]);
+            assert!(message.contains("canvas of 64×64") && message.contains("16383×16383"), "{message}");
+        }
+    }
 }

@@ -3,6 +3,7 @@
 //! One owner: a batch is on the device at a time. While it runs the next one gathers, so batches are full
 //! whenever there is enough to do and nothing waits when there is not.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,14 +19,22 @@ use crate::error::{Error, Rejection};
 use crate::limits;
 use crate::scorers::{ScoredCrop, ScorerSet};
 
-/// A media whose pixels are gone but for its crops.
+/// A piece of a media whose pixels are gone but for its crops: some of its frames, or its end, or both.
 #[derive(Debug)]
 pub struct Cropped {
-    pub media: Media,
-    pub frames: Vec<FrameFaces>,
-    pub crops: Vec<Crop>,
+    /// The media's place in the listing.
+    pub seq: u64,
+    pub frames: Vec<CroppedFrame>,
     /// The crops' memory; none where there are none.
     pub reserved: Option<Reserved>,
+    /// With the last piece: what became of the media.
+    pub end: Option<Result<Media, Box<Rejected>>>,
+}
+
+#[derive(Debug)]
+pub struct CroppedFrame {
+    pub faces: FrameFaces,
+    pub crops: Vec<Crop>,
 }
 
 /// What is kept of a frame.
@@ -74,6 +83,7 @@ pub async fn embed(
     mut input: Receiver<Cropped>,
     output: Sender<Outcome>,
 ) -> Result<(), Error> {
+    let mut gathering = BTreeMap::new();
     while let Some(first) = input.recv().await {
         let mut waiting = vec![first];
         // More may have come since: take it along as long as the batch has room.
@@ -82,7 +92,7 @@ pub async fn embed(
         {
             waiting.push(more);
         }
-        for outcome in score_all(&scorers, compute, waiting).await? {
+        for outcome in score_all(&scorers, compute, waiting, &mut gathering).await? {
             if output.send(outcome).await.is_err() {
                 return Ok(()); // the writer stopped, and says why itself
             }
@@ -92,26 +102,55 @@ pub async fn embed(
 }
 
 fn crops_in(waiting: &[Cropped]) -> usize {
-    waiting.iter().map(|cropped| cropped.crops.len()).sum()
+    waiting.iter().flat_map(|cropped| &cropped.frames).map(|frame| frame.crops.len()).sum()
 }
 
-async fn score_all(scorers: &Arc<ScorerSet>, compute: &Compute, waiting: Vec<Cropped>) -> Result<Vec<Outcome>, Error> {
-    let mut crops = vec![]; // each with the place of its media
-    let mut embedded: Vec<Embedded> = vec![];
+/// What is known so far of a media whose end has not come.
+#[derive(Default)]
+struct Gathered {
+    frames: Vec<FrameFaces>,
+    crops: Vec<EmbeddedCrop>,
+    embed_s: f64,
+    failed: Option<Rejection>,
+}
+
+impl Gathered {
+    fn end(self, end: Result<Media, Box<Rejected>>) -> Outcome {
+        let mut media = end?;
+        media.seconds.embed += self.embed_s;
+        match self.failed {
+            Some(rejection) => Err(Box::new(Rejected { media, rejection })),
+            None => Ok(Embedded { media, frames: self.frames, crops: self.crops }),
+        }
+    }
+}
+
+/// The outcomes of those media that end with one of the pieces.
+async fn score_all(
+    scorers: &Arc<ScorerSet>,
+    compute: &Compute,
+    waiting: Vec<Cropped>,
+    gathering: &mut BTreeMap<u64, Gathered>,
+) -> Result<Vec<Outcome>, Error> {
+    let mut crops = vec![]; // each with its media, and the place of its frame there
     let mut reserved = vec![]; // until the last batch is through
-    for cropped in waiting {
-        crops.extend(cropped.crops.into_iter().map(|crop| (embedded.len(), crop)));
-        reserved.extend(cropped.reserved);
-        embedded.push(Embedded { media: cropped.media, frames: cropped.frames, crops: vec![] });
+    let mut ends = vec![];
+    for Cropped { seq, frames, reserved: of_crops, end } in waiting {
+        let gathered: &mut Gathered = gathering.entry(seq).or_default();
+        for CroppedFrame { faces, crops: of_frame } in frames {
+            crops.extend(of_frame.into_iter().map(|crop| (seq, gathered.frames.len(), crop)));
+            gathered.frames.push(faces);
+        }
+        reserved.extend(of_crops);
+        ends.extend(end.map(|end| (seq, end)));
     }
     let crops = Arc::new(crops);
-    let mut failed: Vec<Option<Rejection>> = vec![None; embedded.len()];
     for (pass_at, pass) in scorers.passes().iter().enumerate() {
-        let of_pass: Vec<usize> = (0..crops.len()).filter(|at| crops[*at].1.recipe == pass.crop).collect();
+        let of_pass: Vec<usize> = (0..crops.len()).filter(|at| crops[*at].2.recipe == pass.crop).collect();
         for batch in of_pass.chunks(limits::EMBED_BATCH) {
             let (owned_scorers, owned_crops, owned_batch) = (Arc::clone(scorers), Arc::clone(&crops), batch.to_vec());
             let work = move || {
-                let squares: Vec<&RgbImage> = owned_batch.iter().map(|at| &owned_crops[*at].1.square).collect();
+                let squares: Vec<&RgbImage> = owned_batch.iter().map(|at| &owned_crops[*at].2.square).collect();
                 owned_scorers.score(&owned_scorers.passes()[pass_at], &squares)
             };
             let (scored, share_s) = match compute.run(work).await {
@@ -119,22 +158,20 @@ async fn score_all(scorers: &Arc<ScorerSet>, compute: &Compute, waiting: Vec<Cro
                 Err(panic) => (batch.iter().map(|_| Err(panic.clone())).collect(), 0.0),
             };
             for (scored, at) in scored.into_iter().zip(batch) {
-                let (media, Crop { frame, face, .. }) = &crops[*at];
-                embedded[*media].media.seconds.embed += share_s;
+                let (seq, frame, Crop { face, .. }) = &crops[*at];
+                let gathered = gathering.entry(*seq).or_default();
+                gathered.embed_s += share_s;
                 match scored {
                     Ok(scored) => {
-                        embedded[*media].crops.push(EmbeddedCrop { frame: *frame, face: *face, pass: pass_at, scored });
+                        gathered.crops.push(EmbeddedCrop { frame: *frame, face: *face, pass: pass_at, scored });
                     }
-                    Err(panic) => failed[*media] = Some(panic),
+                    Err(panic) => gathered.failed = Some(panic),
                 }
             }
         }
     }
-    let outcomes = embedded.into_iter().zip(failed).map(|(embedded, failed)| match failed {
-        None => Ok(embedded),
-        Some(rejection) => Err(Box::new(Rejected { media: embedded.media, rejection })),
-    });
-    Ok(outcomes.collect())
+    let outcome = |(seq, end)| gathering.remove(&seq).unwrap_or_default().end(end);
+    Ok(ends.into_iter().map(outcome).collect())
 }
 
 fn share(time: Duration, count: usize) -> f64 {

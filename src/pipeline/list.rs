@@ -5,7 +5,7 @@
 
 use chrono::{DateTime, Utc};
 use futures::{Stream, StreamExt};
-use globset::GlobSet;
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use crate::storage::{ObjectMeta, Store, StoreError};
 use crate::tables::media::Seconds;
@@ -21,13 +21,35 @@ pub struct Media {
     pub codec: Option<&'static str>,
     /// Width and height after orientation.
     pub size_px: Option<(u32, u32)>,
+    pub duration_s: Option<f64>,
+    /// Frames that were wanted; None: one for an image, and none for a video that did not get so far.
+    pub frames_sampled: Option<i32>,
+    /// What the decoder complained of and went on.
+    pub decoder_message: Option<String>,
     pub seconds: Seconds,
 }
 
 impl Media {
     #[must_use]
     pub fn new(seq: u64, object: ObjectMeta) -> Self {
-        Self { seq, object, kind: None, container: None, codec: None, size_px: None, seconds: Seconds::default() }
+        Self {
+            seq,
+            object,
+            kind: None,
+            container: None,
+            codec: None,
+            size_px: None,
+            duration_s: None,
+            frames_sampled: None,
+            decoder_message: None,
+            seconds: Seconds::default(),
+        }
+    }
+
+    /// Frames one after another: a video, or an animation that is sampled as one.
+    #[must_use]
+    pub fn is_sequence(&self) -> bool {
+        self.frames_sampled.is_some()
     }
 }
 
@@ -76,4 +98,22 @@ pub fn list<'a>(
         };
         std::future::ready(listed)
     })
+}
+
+/// Globs, and endings whatever their case. None where there is nothing to match.
+///
+/// # Errors
+/// A glob that is none.
+pub fn globs(patterns: &[String], suffixes: &[String]) -> Result<Option<GlobSet>, String> {
+    let mut set = GlobSetBuilder::new();
+    let mut add = |pattern: &str, any_case: bool| {
+        let glob = GlobBuilder::new(pattern).case_insensitive(any_case).build();
+        glob.map(|glob| set.add(glob)).map(|_| ()).map_err(|e| format!("glob {pattern:?}: {e}"))
+    };
+    patterns.iter().try_for_each(|pattern| add(pattern, false))?;
+    suffixes.iter().try_for_each(|suffix| add(&format!("*{}", globset::escape(suffix)), true))?;
+    if patterns.is_empty() && suffixes.is_empty() {
+        return Ok(None);
+    }
+    set.build().map(Some).map_err(|e| e.to_string())
 }

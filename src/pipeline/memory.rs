@@ -42,7 +42,8 @@ pub struct ByteBudget {
 }
 
 impl ByteBudget {
-    fn new(bytes: u64) -> Self {
+    #[must_use]
+    pub fn new(bytes: u64) -> Self {
         let units = (bytes / UNIT_BYTES).clamp(1, u64::from(u32::MAX >> 4)); // within what the semaphore counts
         Self { semaphore: Arc::new(Semaphore::new(units as usize)), units }
     }

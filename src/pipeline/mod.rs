@@ -7,9 +7,13 @@
 //!   └── everything that cannot go on becomes a rejection and takes the same way to its row
 //! ```
 //!
+//! An image is one frame. The frames of a video go through detect, crop and embed one by one, between those of other
+//! media, and come together again when the last one is scored.
+//!
 //! A stage imports only what stands to its left; this file alone knows them all. Memory is bounded by the three
-//! budgets of [`memory`], not by counting tasks.
+//! budgets of [`memory`], and the disk by that of [`scratch`], not by counting tasks.
 
+pub mod animation;
 pub mod compute;
 pub mod crop;
 pub mod decode;
@@ -18,27 +22,37 @@ pub mod embed;
 pub mod fetch;
 pub mod list;
 pub mod memory;
+pub mod sample;
 pub mod score;
+pub mod scratch;
 pub mod sniff;
+pub mod track;
+pub mod video;
 pub mod write;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use self::animation::sampled::Animation;
 use self::compute::Compute;
-use self::decode::{DecodeLimits, Frame, Header};
-use self::embed::{Cropped, FrameFaces, Outcome, Rejected};
-use self::fetch::Fetched;
+use self::decode::{DecodeLimits, Frame};
+use self::embed::{Cropped, CroppedFrame, FrameFaces, Outcome, Rejected};
+use self::fetch::{Content, Fetch};
 use self::list::{Filter, Media};
-use self::memory::MemoryBudget;
+use self::memory::{MemoryBudget, Reserved};
 use self::score::RunFacts;
+use self::scratch::{Scratch, VideoFile};
+use self::sniff::{ImageKind, VideoKind};
+use self::video::VideoSettings;
 use self::write::Destination;
-use crate::error::{Error, Rejection};
+use crate::error::{Error, Rejection, RejectionClass};
+use crate::ffmpeg::Ffmpeg;
 use crate::limits;
 use crate::networks::mtcnn::{Mtcnn, MtcnnSettings};
 use crate::progress::Progress;
@@ -60,10 +74,25 @@ pub struct Pipeline {
     pub compute: Compute,
     pub threads: usize,
     pub memory: MemoryBudget,
+    pub scratch: Scratch,
     pub max_object_bytes: u64,
     pub decode_limits: DecodeLimits,
+    pub videos: Videos,
+    pub video_settings: VideoSettings,
+    /// Whether animations are sampled as videos are.
+    pub animated: bool,
     pub progress: Arc<Progress>,
     pub shutdown: CancellationToken,
+}
+
+/// Who decodes videos.
+#[derive(Debug)]
+pub enum Videos {
+    /// Nobody was asked to: each is rejected.
+    NotWanted,
+    /// Nobody can, for this reason: the first one stops the run.
+    Impossible(String),
+    Decoded(Ffmpeg),
 }
 
 impl Pipeline {
@@ -81,12 +110,12 @@ impl Pipeline {
 
         // Dropping these futures closes the channels, and the writer finishes what is complete.
         let stages = {
-            let (from_fetch, from_decode) = (outcomes_in.clone(), outcomes_in.clone());
+            let from_fetch = outcomes_in.clone();
             async {
                 tokio::try_join!(
                     self.list(listed_in, total_in),
                     self.fetch(listed, fetched_in, from_fetch),
-                    self.decode_detect_crop(fetched, cropped_in, from_decode),
+                    self.decode_detect_crop(fetched, cropped_in),
                     embed::embed(Arc::clone(&self.scorers), &self.compute, cropped, outcomes_in),
                 )
                 .map(|_| ())
@@ -142,75 +171,146 @@ impl Pipeline {
     async fn fetch(
         &self,
         input: Receiver<Media>,
-        output: Sender<(Media, Fetched)>,
+        output: Sender<(Media, Content)>,
         outcomes: Sender<Outcome>,
     ) -> Result<(), Error> {
-        let (output, outcomes) = (&output, &outcomes);
-        stream(input)
-            .for_each_concurrent(limits::FETCHES, |mut media| async move {
-                let fetched =
-                    fetch::fetch(&self.source, &mut media, &self.memory.compressed, self.max_object_bytes).await;
-                // A closed channel means that the run is over; the reason is told by whoever closed it.
-                let _ = match fetched {
-                    Ok(fetched) => output.send((media, fetched)).await.is_ok(),
-                    Err(rejection) => outcomes.send(Err(Box::new(Rejected { media, rejection }))).await.is_ok(),
-                };
-            })
-            .await;
-        Ok(())
-    }
-
-    async fn decode_detect_crop(
-        &self,
-        input: Receiver<(Media, Fetched)>,
-        output: Sender<Cropped>,
-        outcomes: Sender<Outcome>,
-    ) -> Result<(), Error> {
-        let (output, outcomes) = (&output, &outcomes);
-        // One more than there are threads, so that the next picture is ready when a thread is.
+        let fetch = Fetch {
+            store: &self.source,
+            compressed: &self.memory.compressed,
+            scratch: (!matches!(self.videos, Videos::NotWanted)).then_some(&self.scratch),
+            max_object_bytes: self.max_object_bytes,
+        };
+        let (output, outcomes, fetch) = (&output, &outcomes, &fetch);
         stream(input)
             .map(Ok)
-            .try_for_each_concurrent(self.threads + 1, |(mut media, fetched)| async move {
-                let frame = self.decode(&mut media, fetched).await;
-                let cropped = match frame {
-                    Ok(frame) => self.detect_and_crop(media, frame).await?,
-                    Err(rejection) => Err(Box::new(Rejected { media, rejection })),
-                };
-                let _ = match cropped {
-                    Ok(cropped) => output.send(cropped).await.is_ok(),
-                    Err(rejected) => outcomes.send(Err(rejected)).await.is_ok(),
+            .try_for_each_concurrent(limits::FETCHES, |mut media| async move {
+                // A closed channel means that the run is over; the reason is told by whoever closed it.
+                let _ = match fetch.fetch(&mut media).await? {
+                    Ok(content) => output.send((media, content)).await.is_ok(),
+                    Err(rejection) => outcomes.send(Err(Box::new(Rejected { media, rejection }))).await.is_ok(),
                 };
                 Ok(())
             })
             .await
     }
 
-    async fn decode(&self, media: &mut Media, fetched: Fetched) -> Result<Frame, Rejection> {
-        let Fetched { bytes, image, reserved: compressed } = fetched;
-        let (limits, header_bytes) = (self.decode_limits, bytes.clone());
-        let (header, header_time) =
-            self.compute.run(move || decode::read_header(&header_bytes, image.format, limits)).await?;
-        let header: Header = header?;
-        media.size_px = Some(header.upright_size_px());
-        let Some(reserved) = self.memory.pixels.reserve(header.decode_bytes).await else {
-            return Err(Rejection::new(crate::error::RejectionClass::TooLarge, "the memory budget is closed"));
-        };
-        let (picture, decode_time) = self.compute.run(move || decode::decode(&bytes, image.format, header)).await?;
-        drop(compressed);
-        media.seconds.decode = (header_time + decode_time).as_secs_f64();
-        Ok(Frame { index: 0, pts_s: None, picture: picture?, reserved })
+    async fn decode_detect_crop(
+        &self,
+        input: Receiver<(Media, Content)>,
+        output: Sender<Cropped>,
+    ) -> Result<(), Error> {
+        let output = &output;
+        // One more than there are threads, so that the next picture is ready when a thread is.
+        stream(input)
+            .map(Ok)
+            .try_for_each_concurrent(self.threads + 1, |(media, content)| self.look(media, content, output))
+            .await
     }
 
-    /// The outer error stops the job, the inner one is a row.
-    async fn detect_and_crop(&self, mut media: Media, frame: Frame) -> Result<Result<Cropped, Box<Rejected>>, Error> {
+    /// Sends the frames of one media as pieces of their own, and then what became of it.
+    async fn look(&self, mut media: Media, content: Content, output: &Sender<Cropped>) -> Result<(), Error> {
+        let seq = media.seq;
+        let (frames_in, frames) = mpsc::channel(1);
+        let (detect_time, failed) = (Mutex::new(Duration::ZERO), Mutex::new(None));
+        let decoding = self.decode(&mut media, content, frames_in);
+        let detecting = stream(frames).map(Ok).try_for_each_concurrent(limits::VIDEO_FRAMES_IN_FLIGHT, |frame| {
+            let (detect_time, failed) = (&detect_time, &failed);
+            async move {
+                match self.detect_and_crop(seq, frame).await? {
+                    Ok((cropped, time)) => {
+                        *lock(detect_time) += time;
+                        let _ = output.send(cropped).await;
+                    }
+                    Err(rejection) => *lock(failed) = Some(rejection),
+                }
+                Ok(())
+            }
+        });
+        let (decoded, ()) = tokio::try_join!(decoding, detecting)?;
+        media.seconds.detect = lock(&detect_time).as_secs_f64();
+        let failed = lock(&failed).take();
+        let end = match decoded.and(failed.map_or(Ok(()), Err)) {
+            Ok(()) => Ok(media),
+            Err(rejection) => Err(Box::new(Rejected { media, rejection })),
+        };
+        let _ = output.send(Cropped { seq, frames: vec![], reserved: None, end: Some(end) }).await;
+        Ok(())
+    }
+
+    /// The frames that are wanted. The outer error stops the job, the inner one is a row.
+    async fn decode(
+        &self,
+        media: &mut Media,
+        content: Content,
+        frames: Sender<Frame>,
+    ) -> Result<Result<(), Rejection>, Error> {
+        match content {
+            Content::Image { bytes, image, reserved } => Ok(self.image(media, bytes, image, reserved, frames).await),
+            Content::Video(file, kind) => self.video(media, &file, kind, frames).await,
+        }
+    }
+
+    async fn image(
+        &self,
+        media: &mut Media,
+        bytes: Bytes,
+        ImageKind { format, .. }: ImageKind,
+        compressed: Reserved,
+        frames: Sender<Frame>,
+    ) -> Result<(), Rejection> {
+        let (limits, animated, bytes_of) = (self.decode_limits, self.animated, bytes.clone());
+        let headers = move || {
+            let header = decode::read_header(&bytes_of, format, limits)?;
+            let times = if animated { animation::frame_times(&bytes_of, format)? } else { None };
+            Ok::<_, Rejection>((header, times))
+        };
+        let (headers, header_time) = self.compute.run(headers).await?;
+        let (header, times) = headers?;
+        media.size_px = Some(header.upright_size_px());
+        media.seconds.decode = header_time.as_secs_f64();
+        if let Some(times) = times {
+            let animation = Animation { bytes, format, header, times };
+            let (settings, pixels) = (self.video_settings.sampling, &self.memory.pixels);
+            return animation::sampled::decode(animation, settings, pixels, media, frames).await;
+        }
+        let Some(reserved) = self.memory.pixels.reserve(header.decode_bytes).await else {
+            return Err(Rejection::new(RejectionClass::TooLarge, "the memory budget is closed"));
+        };
+        let (picture, time) = self.compute.run(move || decode::decode(&bytes, format, header)).await?;
+        drop(compressed);
+        media.seconds.decode += time.as_secs_f64();
+        let frame = Frame { index: 0, pts_s: None, picture: picture?, reserved: Arc::new(reserved) };
+        let _ = frames.send(frame).await;
+        Ok(())
+    }
+
+    async fn video(
+        &self,
+        media: &mut Media,
+        file: &VideoFile,
+        kind: VideoKind,
+        frames: Sender<Frame>,
+    ) -> Result<Result<(), Rejection>, Error> {
+        let ffmpeg = match &self.videos {
+            Videos::Decoded(ffmpeg) => ffmpeg,
+            Videos::Impossible(why) => return Err(Error::Usage(format!("{:?} is a video: {why}", media.object.key))),
+            Videos::NotWanted => {
+                return Ok(Err(Rejection::new(RejectionClass::Unsupported, "a video, which --no-video leaves out")));
+            }
+        };
+        ffmpeg.warn_of_missing_layers();
+        let (settings, pixels) = (&self.video_settings, &self.memory.pixels);
+        let decoded = video::decode(ffmpeg, &file.file, kind.demuxer, settings, pixels, media, frames).await;
+        Ok(decoded.and_then(|()| file.check_unchanged()))
+    }
+
+    /// One frame's piece, and how long it took. The outer error stops the job, the inner one is a row.
+    async fn detect_and_crop(&self, seq: u64, frame: Frame) -> Result<Result<(Cropped, Duration), Rejection>, Error> {
         let (detector, settings) = (Arc::clone(&self.detector), self.detector_settings);
         let work = move || (detect::detect(&detector, &frame.picture, &settings), frame);
-        let (detections, frame) = match self.compute.run(work).await {
-            Ok(((detections, frame), time)) => {
-                media.seconds.detect = time.as_secs_f64();
-                (detections?, frame)
-            }
-            Err(rejection) => return Ok(Err(Box::new(Rejected { media, rejection }))),
+        let (detections, frame, detect_time) = match self.compute.run(work).await {
+            Ok(((detections, frame), time)) => (detections?, frame, time),
+            Err(rejection) => return Ok(Err(rejection)),
         };
         let faces = FrameFaces {
             index: frame.index,
@@ -218,22 +318,21 @@ impl Pipeline {
             size_px: frame.picture.dimensions(),
             detections: detections.clone(),
         };
+        let piece = |crops, reserved| Cropped { seq, frames: vec![CroppedFrame { faces, crops }], reserved, end: None };
         let bytes = crop::crops_bytes(detections.len(), self.scorers.crops());
         if bytes == 0 {
-            return Ok(Ok(Cropped { media, frames: vec![faces], crops: vec![], reserved: None }));
+            return Ok(Ok((piece(vec![], None), detect_time)));
         }
         let reserved = self.memory.crops.reserve_at_most(bytes).await;
         // The frame ends here, and with it its share of the budget.
         let scorers = Arc::clone(&self.scorers);
-        let work = move || crop::crops(0, &frame.picture, &detections, scorers.crops());
-        match self.compute.run(work).await {
-            Ok((crops, time)) => {
-                media.seconds.detect += time.as_secs_f64();
-                Ok(Ok(Cropped { media, frames: vec![faces], crops, reserved }))
-            }
-            Err(rejection) => Ok(Err(Box::new(Rejected { media, rejection }))),
-        }
+        let work = move || crop::crops(&frame.picture, &detections, scorers.crops());
+        Ok(self.compute.run(work).await.map(|(crops, time)| (piece(crops, reserved), detect_time + time)))
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 fn stream<T>(mut input: Receiver<T>) -> impl futures::Stream<Item = T> {

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use super::detect::DETECTOR;
 use super::embed::{Embedded, FrameFaces, Outcome, Rejected};
 use super::list::Media;
+use super::track;
 use crate::limits;
 use crate::networks::weights::hexadecimal;
 use crate::scorers::{Score, Scorer, ScorerSet};
@@ -15,6 +16,7 @@ use crate::tables::embeddings::EmbeddingRow;
 use crate::tables::faces::FaceRow;
 use crate::tables::frames::FrameRow;
 use crate::tables::media::{MediaRow, NotScored, ScoreSummary, Status};
+use crate::tables::tracks::TrackRow;
 
 /// What every row of a run says alike.
 #[derive(Debug, Clone)]
@@ -26,14 +28,16 @@ pub struct RunFacts {
     pub keep_embeddings: bool,
 }
 
-/// The rows of one media. With several scorers each of them has its own row of the media, of every frame and of
-/// every face; with none there is one of each, without scores.
-#[derive(Debug)]
+/// The rows of one media. With several scorers each of them has its own row of the media, of every frame, of
+/// every face and of every track; with none there is one of each, without scores.
+#[derive(Debug, Default)]
 pub struct MediaRows {
     pub seq: u64,
     pub media: Vec<MediaRow>,
     pub frames: Vec<FrameRow>,
     pub faces: Vec<FaceRow>,
+    /// None but of a video.
+    pub tracks: Vec<TrackRow>,
     pub embeddings: Vec<EmbeddingRow>,
 }
 
@@ -74,26 +78,51 @@ fn rejected_rows(Rejected { media, rejection }: &Rejected, facts: &RunFacts) -> 
         ..media_row(media, facts, viewer)
     };
     let rows = viewers(&facts.scorers).into_iter().map(row).collect();
-    MediaRows { seq: media.seq, media: rows, frames: vec![], faces: vec![], embeddings: vec![] }
+    MediaRows { seq: media.seq, media: rows, ..MediaRows::default() }
 }
 
 fn scored_rows(embedded: Embedded, facts: &RunFacts) -> MediaRows {
-    let seq = embedded.media.seq;
-    let mut rows = MediaRows { seq, media: vec![], frames: vec![], faces: vec![], embeddings: vec![] };
+    let embedded = in_order(embedded);
+    let tracks = embedded.media.is_sequence().then(|| track::tracks(&embedded.frames));
+    let mut rows = MediaRows { seq: embedded.media.seq, ..MediaRows::default() };
     for viewer in viewers(&facts.scorers) {
-        add_rows_of(viewer, &embedded, facts, &mut rows);
+        add_rows_of(viewer, &embedded, tracks.as_deref(), facts, &mut rows);
     }
-    // Tables are sorted by frame and face, then by scorer.
+    // Tables are sorted by frame and face, or by track, then by scorer.
     rows.frames.sort_by_key(|row| row.frame_index);
     rows.faces.sort_by_key(|row| (row.frame_index, row.face_index));
+    rows.tracks.sort_by_key(|row| row.track_id);
     if facts.keep_embeddings {
         rows.embeddings = embedding_rows(embedded, facts);
     }
     rows
 }
 
-/// One viewer's rows of the media, its frames and its faces.
-fn add_rows_of(viewer: Viewer, embedded: &Embedded, facts: &RunFacts, rows: &mut MediaRows) {
+/// Frames as the video shows them, whatever was decoded or embedded first, and crops in their order.
+fn in_order(Embedded { media, mut frames, mut crops }: Embedded) -> Embedded {
+    let mut order: Vec<usize> = (0..frames.len()).collect();
+    order.sort_by_key(|at| frames[*at].index);
+    let mut place = vec![0; frames.len()];
+    for (new, old) in order.into_iter().enumerate() {
+        place[old] = new;
+    }
+    frames.sort_by_key(|frame| frame.index);
+    for crop in &mut crops {
+        crop.frame = place[crop.frame];
+    }
+    crops.sort_by_key(|crop| (crop.frame, crop.face, crop.pass));
+    Embedded { media, frames, crops }
+}
+
+/// One viewer's rows of the media, its frames, its faces and its tracks. `tracks`: one for each face of each frame of a
+/// video.
+fn add_rows_of(
+    viewer: Viewer,
+    embedded: &Embedded,
+    tracks: Option<&[Vec<i32>]>,
+    facts: &RunFacts,
+    rows: &mut MediaRows,
+) {
     let Embedded { media, frames, crops } = embedded;
     let base = media_row(media, facts, viewer);
     let mut scores = Scores::new(frames);
@@ -108,8 +137,12 @@ fn add_rows_of(viewer: Viewer, embedded: &Embedded, facts: &RunFacts, rows: &mut
     let looks = Looks::of(viewer);
     let frame_rows: Vec<FrameRow> =
         frames.iter().zip(&scores.0).map(|(frame, scores)| frame_row(frame, scores, &base, looks)).collect();
-    let face_rows: Vec<FaceRow> =
+    let mut face_rows: Vec<FaceRow> =
         frames.iter().zip(&scores.0).flat_map(|(frame, scores)| face_rows(frame, scores, &base, looks)).collect();
+    for (face, track_id) in face_rows.iter_mut().zip(tracks.iter().copied().flatten().flatten()) {
+        face.track_id = Some(*track_id);
+    }
+    let track_rows = TrackRow::of(&face_rows, limits::TOP_K);
 
     let of_frames = scores.0.iter().filter_map(|frame| frame.own.and_then(Result::ok));
     let of_faces = scores.0.iter().flat_map(|frame| frame.faces.iter().filter_map(|face| face.and_then(Result::ok)));
@@ -117,38 +150,35 @@ fn add_rows_of(viewer: Viewer, embedded: &Embedded, facts: &RunFacts, rows: &mut
     rows.media.push(MediaRow {
         status: if face_rows.is_empty() && summary.is_none() { Status::NoFace } else { Status::Ok },
         not_scored: summary.is_none().then(|| looks.reason(face_rows.iter().filter_map(|face| face.not_scored))),
-        frames_sampled: frames.len() as i32,
         frames_decoded: frames.len() as i32,
         frames_with_face: frame_rows.iter().filter(|frame| frame.n_faces > 0).count() as i32,
         n_faces: face_rows.len() as i32,
         scores: summary,
+        n_tracks: tracks.map(|_| track_rows.len() as i32),
+        score_track_max: track_rows.iter().filter_map(|row| row.scores).map(|s| s.mean).max_by(f32::total_cmp),
         ..base
     });
     rows.frames.extend(frame_rows);
     rows.faces.extend(face_rows);
+    rows.tracks.extend(track_rows);
 }
 
 /// Once for each crop and tower, however many heads looked at it. A vector that is not finite has no row.
 fn embedding_rows(Embedded { media, frames, crops }: Embedded, facts: &RunFacts) -> Vec<EmbeddingRow> {
     let media_id = media_id(&facts.bucket, &media.object);
-    let mut rows: Vec<EmbeddingRow> = crops
-        .into_iter()
-        .filter(|crop| crop.scored.pooled.iter().all(|value| value.is_finite()))
-        .map(|crop| {
-            let pass = &facts.scorers.passes()[crop.pass];
-            EmbeddingRow {
-                media_id: media_id.clone(),
-                key: media.object.key.clone(),
-                frame_index: frames[crop.frame].index,
-                face_index: crop.face.map(|i| i as i32),
-                crop: facts.scorers.crop_id(pass).to_owned(),
-                tower: facts.scorers.tower_id(pass).to_owned(),
-                vector: crop.scored.pooled,
-            }
-        })
-        .collect();
-    rows.sort_by_key(|row| (row.frame_index, row.face_index));
-    rows
+    let rows = crops.into_iter().filter(|crop| crop.scored.pooled.iter().all(|value| value.is_finite())).map(|crop| {
+        let pass = &facts.scorers.passes()[crop.pass];
+        EmbeddingRow {
+            media_id: media_id.clone(),
+            key: media.object.key.clone(),
+            frame_index: frames[crop.frame].index,
+            face_index: crop.face.map(|i| i as i32),
+            crop: facts.scorers.crop_id(pass).to_owned(),
+            tower: facts.scorers.tower_id(pass).to_owned(),
+            vector: crop.scored.pooled,
+        }
+    });
+    rows.collect()
 }
 
 /// What a viewer looks at, which is what its scores can be null for.
@@ -227,7 +257,9 @@ fn media_row(media: &Media, facts: &RunFacts, viewer: Viewer) -> MediaRow {
         codec: media.codec,
         width_px: media.size_px.map(|(width, _)| width),
         height_px: media.size_px.map(|(_, height)| height),
-        frames_sampled: i32::from(media.kind == Some("image")),
+        duration_s: media.duration_s,
+        frames_sampled: media.frames_sampled.unwrap_or_else(|| i32::from(media.kind == Some("image"))),
+        decoder_message: media.decoder_message.clone(),
         scorer: viewer.map(|(_, scorer)| scorer.id.clone()),
         fingerprint: facts.fingerprint.clone(),
         seconds: media.seconds,

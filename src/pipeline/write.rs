@@ -24,6 +24,7 @@ use crate::tables::faces::FaceRow;
 use crate::tables::frames::FrameRow;
 use crate::tables::media::MediaRow;
 use crate::tables::part::{CommittedPart, EncodedPart, OpenPart};
+use crate::tables::tracks::TrackRow;
 
 /// Where parts go and how they are named.
 #[derive(Debug, Clone)]
@@ -168,6 +169,7 @@ async fn in_pool<T: Send + 'static>(
 /// The parts of a slice. A table without rows has its part all the same: readers of a folder want to find its columns.
 struct SliceParts {
     embeddings: Option<OpenPart<EmbeddingRow>>,
+    tracks: OpenPart<TrackRow>,
     faces: OpenPart<FaceRow>,
     frames: OpenPart<FrameRow>,
     media: OpenPart<MediaRow>,
@@ -177,6 +179,7 @@ impl SliceParts {
     fn new(context: &PartContext, keep_embeddings: bool) -> Result<Self, ParquetError> {
         Ok(Self {
             embeddings: keep_embeddings.then(|| OpenPart::new(context)).transpose()?,
+            tracks: OpenPart::new(context)?,
             faces: OpenPart::new(context)?,
             frames: OpenPart::new(context)?,
             media: OpenPart::new(context)?,
@@ -187,6 +190,7 @@ impl SliceParts {
         if let Some(embeddings) = &mut self.embeddings {
             embeddings.add(&rows.iter().flat_map(|r| &r.embeddings).collect::<Vec<_>>())?;
         }
+        self.tracks.add(&rows.iter().flat_map(|r| &r.tracks).collect::<Vec<_>>())?;
         self.faces.add(&rows.iter().flat_map(|r| &r.faces).collect::<Vec<_>>())?;
         self.frames.add(&rows.iter().flat_map(|r| &r.frames).collect::<Vec<_>>())?;
         self.media.add(&rows.iter().flat_map(|r| &r.media).collect::<Vec<_>>())
@@ -198,7 +202,7 @@ impl SliceParts {
         if let Some(embeddings) = self.embeddings {
             parts.push(embeddings.encode()?);
         }
-        parts.extend([self.faces.encode()?, self.frames.encode()?, self.media.encode()?]);
+        parts.extend([self.tracks.encode()?, self.faces.encode()?, self.frames.encode()?, self.media.encode()?]);
         Ok(parts)
     }
 }
@@ -210,8 +214,7 @@ mod tests {
     use crate::pipeline::score::MediaRows;
 
     fn insert(slice: &mut Slice, seq: u64) {
-        let rows = MediaRows { seq, media: vec![], frames: vec![], faces: vec![], embeddings: vec![] };
-        slice.waiting.insert(seq, rows);
+        slice.waiting.insert(seq, MediaRows { seq, ..MediaRows::default() });
     }
 
     #[test]

@@ -20,6 +20,7 @@ use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
+pub use local::{FileVersion, OriginalFile};
 pub use location::Location;
 
 /// A store as the pipeline sees it.
@@ -57,6 +58,15 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// The body itself may fail with `Transient` at any point; ask again from where it ended. It fails
     /// with `Changed` where the object was replaced under it.
     fn get(&self, object: &ObjectMeta, offset_bytes: u64) -> BoxFuture<'static, Result<Body, StoreError>>;
+
+    /// The listed version of `object` as a file to be read where it lies, without a copy of its bytes. None where a store
+    /// is not made of files: its bytes come by [`Store::get`].
+    ///
+    /// # Errors
+    /// As [`Store::get`] at the start of an object.
+    fn open_file(&self, _object: &ObjectMeta) -> Option<BoxFuture<'static, Result<OriginalFile, StoreError>>> {
+        None
+    }
 
     /// Writes `body` under `key` whole, unless something stands there already. Returns the new ETag.
     /// The key is one that [`key::check_new`] accepts.

@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 
-use super::{Body, ObjectMeta, SharedStore, Store, StoreError, key};
+use super::{Body, ObjectMeta, OriginalFile, SharedStore, Store, StoreError, key};
 
 /// `inner`, with every key below `root`.
 #[derive(Debug)]
@@ -25,6 +25,10 @@ impl Rooted {
         let root = root.trim_end_matches('/');
         let root = if root.is_empty() { String::new() } else { format!("{root}/") };
         Self { inner, root }
+    }
+
+    fn below_root(&self, object: &ObjectMeta) -> ObjectMeta {
+        ObjectMeta { key: format!("{}{}", self.root, object.key), ..object.clone() }
     }
 }
 
@@ -47,8 +51,11 @@ impl Store for Rooted {
     }
 
     fn get(&self, object: &ObjectMeta, offset_bytes: u64) -> BoxFuture<'static, Result<Body, StoreError>> {
-        let object = ObjectMeta { key: format!("{}{}", self.root, object.key), ..object.clone() };
-        self.inner.get(&object, offset_bytes)
+        self.inner.get(&self.below_root(object), offset_bytes)
+    }
+
+    fn open_file(&self, object: &ObjectMeta) -> Option<BoxFuture<'static, Result<OriginalFile, StoreError>>> {
+        self.inner.open_file(&self.below_root(object))
     }
 
     fn put_new(&self, key: &str, body: Bytes) -> BoxFuture<'static, Result<Option<String>, StoreError>> {

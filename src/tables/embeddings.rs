@@ -21,7 +21,7 @@ impl Table for EmbeddingRow {
     const COLUMNS: &'static [Column<Self>] = &[
         Column { name: "media_id", unit: "", required: true, meaning: "The media it belongs to", values: |r| text(r, |r| Some(&r.media_id)) },
         Column { name: "key", unit: "", required: true, meaning: "Key of that media", values: |r| text(r, |r| Some(&r.key)) },
-        Column { name: "frame_index", unit: "", required: true, meaning: "Number of the frame from 0", values: |r| int32(r, |r| Some(r.frame_index)) },
+        Column { name: "frame_index", unit: "", required: true, meaning: "Number of the frame in the order in which the video shows them, from 0; 0 for an image", values: |r| int32(r, |r| Some(r.frame_index)) },
         Column { name: "face_index", unit: "", required: false, meaning: "Number of the face in its frame; null where the crop is the whole frame", values: |r| int32(r, |r| r.face_index) },
         Column { name: "crop", unit: "", required: true, meaning: "How the crop was made: what was cut out, how it was resized, and the start of a hash of the whole recipe", values: |r| text(r, |r| Some(&r.crop)) },
         Column { name: "tower", unit: "", required: true, meaning: "Shape of the tower and start of its weights' hash: vectors of one tower and one crop may be compared", values: |r| text(r, |r| Some(&r.tower)) },

@@ -29,10 +29,10 @@ impl Table for FaceRow {
     const COLUMNS: &'static [Column<Self>] = &[
         Column { name: "media_id", unit: "", required: true, meaning: "The media it belongs to", values: |r| text(r, |r| Some(&r.media_id)) },
         Column { name: "key", unit: "", required: true, meaning: "Key of that media", values: |r| text(r, |r| Some(&r.key)) },
-        Column { name: "frame_index", unit: "", required: true, meaning: "Number of the frame from 0; 0 for an image", values: |r| int32(r, |r| Some(r.frame_index)) },
-        Column { name: "pts_s", unit: "s", required: false, meaning: "When the frame is shown; null for an image", values: |r| float64(r, |r| r.pts_s) },
+        Column { name: "frame_index", unit: "", required: true, meaning: "Number of the frame in the order in which the video shows them, from 0; 0 for an image", values: |r| int32(r, |r| Some(r.frame_index)) },
+        Column { name: "pts_s", unit: "s", required: false, meaning: "When the frame is shown, from the start of the video; null for a still picture", values: |r| float64(r, |r| r.pts_s) },
         Column { name: "face_index", unit: "", required: true, meaning: "Number of the face in its frame from 0, the most confident first", values: |r| int32(r, |r| Some(r.face_index)) },
-        Column { name: "track_id", unit: "", required: false, meaning: "The same person through the frames of a video; null for an image", values: |r| int32(r, |r| r.track_id) },
+        Column { name: "track_id", unit: "", required: false, meaning: "Row of `tracks` that it belongs to: one face through the frames of a video; null for a still picture", values: |r| int32(r, |r| r.track_id) },
         Column { name: "box_x0", unit: "px", required: true, meaning: "Left edge of the face in the frame, x to the right; may lie outside the frame", values: |r| float32(r, |r| Some(r.face.bounds.x0)) },
         Column { name: "box_y0", unit: "px", required: true, meaning: "Top edge, y down", values: |r| float32(r, |r| Some(r.face.bounds.y0)) },
         Column { name: "box_x1", unit: "px", required: true, meaning: "Right edge", values: |r| float32(r, |r| Some(r.face.bounds.x1)) },

@@ -25,8 +25,8 @@ impl Table for FrameRow {
     const COLUMNS: &'static [Column<Self>] = &[
         Column { name: "media_id", unit: "", required: true, meaning: "The media it belongs to", values: |r| text(r, |r| Some(&r.media_id)) },
         Column { name: "key", unit: "", required: true, meaning: "Key of that media", values: |r| text(r, |r| Some(&r.key)) },
-        Column { name: "frame_index", unit: "", required: true, meaning: "Number of the frame from 0; 0 for an image", values: |r| int32(r, |r| Some(r.frame_index)) },
-        Column { name: "pts_s", unit: "s", required: false, meaning: "When the frame is shown, from the start of the video; null for an image", values: |r| float64(r, |r| r.pts_s) },
+        Column { name: "frame_index", unit: "", required: true, meaning: "Number of the frame in the order in which the video shows them, from 0; 0 for an image", values: |r| int32(r, |r| Some(r.frame_index)) },
+        Column { name: "pts_s", unit: "s", required: false, meaning: "When the frame is shown, from the start of the video; null for a still picture", values: |r| float64(r, |r| r.pts_s) },
         Column { name: "width", unit: "px", required: true, meaning: "Width of the frame, orientation applied", values: |r| int32(r, |r| Some(r.width_px as i32)) },
         Column { name: "height", unit: "px", required: true, meaning: "Height, likewise", values: |r| int32(r, |r| Some(r.height_px as i32)) },
         Column { name: "n_faces", unit: "faces", required: true, meaning: "Faces found in the frame", values: |r| int32(r, |r| Some(r.n_faces)) },

@@ -9,6 +9,7 @@ pub mod faces;
 pub mod frames;
 pub mod media;
 pub mod part;
+pub mod tracks;
 
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 pub use self::part::{EncodedPart, PartContext};
 
 /// Raised with every change to a column's name, type or meaning.
-pub const SCHEMA_VERSION: u32 = 2;
+pub const SCHEMA_VERSION: u32 = 3;
 
 /// One column of a table whose rows are `R`.
 pub struct Column<R: 'static> {
@@ -81,6 +82,7 @@ pub fn describe() -> Vec<TableDescription> {
         describe_one::<media::MediaRow>(),
         describe_one::<frames::FrameRow>(),
         describe_one::<faces::FaceRow>(),
+        describe_one::<tracks::TrackRow>(),
         describe_one::<embeddings::EmbeddingRow>(),
     ]
 }

@@ -4,8 +4,24 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The stages as data meets them. What several share stands left of those who share it.
-const STAGES: [&str; 11] =
-    ["list", "sniff", "memory", "compute", "fetch", "decode", "detect", "crop", "embed", "score", "write"];
+const STAGES: [&str; 16] = [
+    "list",
+    "sniff",
+    "memory",
+    "scratch",
+    "compute",
+    "fetch",
+    "decode",
+    "sample",
+    "animation",
+    "video",
+    "detect",
+    "crop",
+    "embed",
+    "track",
+    "score",
+    "write",
+];
 
 /// Someone who opens a file should see the end of it.
 const MAX_LINES: usize = 400;
@@ -63,6 +79,8 @@ fn a_stage_imports_only_what_stands_to_its_left() {
     }
     assert!(imports > 10, "{imports} imports were seen: the test reads the sources wrong");
     let stages = sources.keys().filter_map(|name| name.strip_prefix("pipeline/")?.strip_suffix(".rs"));
+    // A stage that is too long for one file has a folder of its name.
+    let stages = stages.map(|name| name.split('/').next().unwrap_or(name));
     let unknown: Vec<&str> = stages.filter(|name| *name != "mod" && !STAGES.contains(name)).collect();
     assert_eq!(unknown, Vec::<&str>::new(), "stages without a place in the order");
 }
@@ -87,7 +105,7 @@ fn networks_touch_no_network_no_task_and_no_store() {
 #[test]
 fn stages_from_decode_to_score_are_pure() {
     let words = ["storage::s3", "storage::local", "dyn Store", "std::fs", "std::env", "Instant::now", "SystemTime"];
-    for stage in ["decode", "detect", "crop", "embed", "score"] {
+    for stage in ["decode", "animation", "detect", "crop", "embed", "track", "score"] {
         check_absent(&format!("pipeline/{stage}.rs"), &words);
     }
 }

@@ -3,12 +3,14 @@
 //!
 //! Numbers against references (`tests/golden/`, made by independent scripts):
 //! - `parity_decode`      pixels of JPEG and WebP as libjpeg-turbo and libwebp decode them
+//! - `parity_animation`   frames of animated GIF and WebP as Pillow and libwebp show them
 //! - `parity_mtcnn`       faces as facenet-pytorch finds them
 //! - `parity_preprocess`  squares for the tower as transformers makes them with Pillow
 //! - `parity_align`       faces turned upright as skimage and OpenCV turn them
 //! - `parity_clip`        embeddings of full-size towers as transformers computes them
 //! - `parity_text`        tokens, text towers and zero-shot probabilities as transformers computes them
 //! - `parity_recipes`     whole recipes from a picture to a score, as the authors' libraries compute them
+//! - `parity_video`       faces in a video as facenet-pytorch finds them in the frames that OpenCV decodes
 //! - `checkpoints`        what PyTorch saved, bit by bit, and towers under other people's names
 //!
 //! The program, started as a user starts it:
@@ -16,11 +18,13 @@
 //! - `run_bad`            hostile and broken files: each its row, none stops the run
 //! - `run_sources`        the same job through folders, our S3 server and moto; odd keys
 //! - `run_failing_objects`  objects that vanish, change, break off, or may not be read
+//! - `sniff`              what an object is, by its first bytes alone
 //! - `run_choices`        filters, and jobs that are refused
 //! - `run_signals`        SIGINT and SIGTERM in the middle; the same tables whatever the number of threads
 //! - `run_readers`        the tables in DuckDB, pyarrow, polars and pandas
 //! - `run_memory`         peak memory against the number and the size of pictures
 //! - `run_cli`            help, settings and their origins, messages and exit codes
+//! - `doctor`             what a machine has that a run needs, and the way out where it has not
 //! - `run_models`         scorers by name: pulled on first use, from a hub or a bucket, or a stop before any work
 //! - `run_scorers`        several scorers in one run; licences and golden vectors
 //! - `scorer_files`       pipes and devices where a file is expected
@@ -29,6 +33,16 @@
 //! - `scorer_prompts`     prompts, tokenizers and their cache, and everything that can be wrong with them
 //! - `import`             other people's checkpoints as heads, towers and overlays
 //! - `checkpoints_bad`    files that carry code, lie or are cut; two thousand mutants
+//!
+//! Videos and animations:
+//! - `video_fetch`        videos as files in memory, without a name on disk, or where they lie; cut bodies, full disks
+//! - `video_formats`      every codec and container, each with something odd, against ffprobe; its clips are in `video_clips`
+//! - `run_animated`       animated pictures, sampled as videos are or one frame of each
+//! - `tracks`             the rows of a video: tracks, and what each of several scorers says of them
+//! - `video_bad`          hostile and broken videos; keys that look like options; images and videos in one folder
+//! - `video_references`   playlists in disguise and containers that point at other files and at the network
+//! - `video_mutants`      a thousand clips with flipped bits and cuts
+//! - `video_containment`  what a child may not read, write, reach or start; children that hang, crash or are left behind
 //!
 //! Models, from a hub of our own that goes wrong as ordered (`servers/hub`):
 //! - `model_pull`         downloads that break off, stall, are throttled, change, lie; full disks; two at once
@@ -45,6 +59,9 @@
 mod architecture;
 mod checkpoints;
 mod checkpoints_bad;
+mod clips;
+mod doctor;
+mod ffprobe;
 mod import;
 mod made_weights;
 mod model_fixture;
@@ -52,14 +69,17 @@ mod model_mirror;
 mod model_pull;
 mod model_store;
 mod parity_align;
+mod parity_animation;
 mod parity_clip;
 mod parity_decode;
 mod parity_mtcnn;
 mod parity_preprocess;
 mod parity_recipes;
 mod parity_text;
+mod parity_video;
 mod probe;
 mod program;
+mod run_animated;
 mod run_bad;
 mod run_choices;
 mod run_cli;
@@ -76,10 +96,19 @@ mod scorer_prompts;
 mod scorer_refused;
 mod scorer_scores;
 mod servers;
+mod sniff;
 mod storage_contract;
 mod storage_faulty;
 mod storage_local;
 mod storage_s3;
+mod tracks;
+mod video_bad;
+mod video_clips;
+mod video_containment;
+mod video_fetch;
+mod video_formats;
+mod video_mutants;
+mod video_references;
 
 /// The root of the repository.
 fn root() -> std::path::PathBuf {

@@ -160,7 +160,7 @@ impl Case {
             None => picture,
         };
         let detections: Vec<Detection> = self.face.iter().map(GivenFace::detection).collect();
-        let mut found = crops(0, &frame, &detections, scorers.crops());
+        let mut found = crops(&frame, &detections, scorers.crops());
         assert_eq!(found.len(), 1, "{}", self.picture);
         let Crop { face, square, .. } = found.remove(0);
         assert_eq!(face.is_some(), self.face.is_some(), "{}", self.picture);

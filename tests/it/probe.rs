@@ -146,6 +146,13 @@ impl Folder {
     }
 }
 
+/// A folder like those of [`Folder::new`] under another name.
+pub fn named(name: &str, choices: Choices) -> Folder {
+    let mut folder = Folder::new(choices);
+    folder.recipe = folder.recipe.replace("\"probe\"", &format!("{name:?}"));
+    folder
+}
+
 pub fn write_tensors(tensors: &Tensors, path: &Path) {
     let bytes: BTreeMap<&String, Vec<u8>> = tensors
         .iter()
@@ -163,6 +170,11 @@ pub fn pictures() -> PathBuf {
 
 /// A scorer folder opened as the program opens it, with nowhere to pull from.
 pub fn open(folder: &Path) -> ScorerSet {
+    open_all(&[folder])
+}
+
+/// Several, in one set.
+pub fn open_all(folders: &[&Path]) -> ScorerSet {
     let registry = Registry::open(None).unwrap();
     let cache = tempfile::tempdir().unwrap();
     let place = cache.path().to_str().unwrap().to_owned();
@@ -174,7 +186,9 @@ pub fn open(folder: &Path) -> ScorerSet {
     let opening =
         Opening { registry: &registry, store: &store, accept_licence: false, device: &device, display: &display };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(opening.open(&[ScorerChoice::Named(folder.to_str().unwrap().to_owned())])).unwrap()
+    let choices: Vec<_> =
+        folders.iter().map(|folder| ScorerChoice::Named(folder.to_str().unwrap().to_owned())).collect();
+    runtime.block_on(opening.open(&choices)).unwrap()
 }
 
 pub fn run_with(scorer: &Path, source: &Path) -> Landed {

@@ -50,6 +50,7 @@ pub fn deepsweep(arguments: &[&str], environment: &[(&'static str, String)]) -> 
         .env_clear()
         .env("HOME", "/nonexistent") // no profile of whoever runs the tests
         .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default()) // where ffmpeg is
         .envs(environment.iter().cloned())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

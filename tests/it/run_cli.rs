@@ -186,7 +186,7 @@ fn quiet_prints_nothing_on_success_and_still_says_what_went_wrong() {
     let pictures = pictures();
     let out = tempfile::tempdir().unwrap();
     let destination = out.path().to_str().unwrap();
-    let sweep = |source| Sweep { source, out: destination, scorer: "none", flags: &["--quiet"] };
+    let sweep = |source| Sweep { source, out: destination, scorer: "none", flags: &["--quiet", "--suffix", ".jpg"] };
     let finished = sweep(&pictures).succeed(&[]);
     assert_eq!((finished.stdout.as_str(), finished.stderr.as_str()), ("", ""));
     assert!(!landed_in_folder(out.path()).is_empty());
@@ -197,7 +197,7 @@ fn quiet_prints_nothing_on_success_and_still_says_what_went_wrong() {
 fn the_closing_table_and_success_json_say_what_was_found() {
     let out = tempfile::tempdir().unwrap();
     let pictures = pictures();
-    let flags = ["--exclude", "*.md", "--min-face-px", "20"];
+    let flags = ["--suffix", ".jpg", "--min-face-px", "20"];
     let sweep = Sweep { source: &pictures, out: out.path().to_str().unwrap(), scorer: "untrained-demo", flags: &flags };
     let finished = sweep.succeed(&[]);
     // The pictures' own README counts the faces: 1 + 9 + 1 + 0.

@@ -43,7 +43,7 @@ fn expectations() -> Expectations {
 
 fn check(name: &str, expected: &Expected, patch_side: u32) -> Result<(), String> {
     let bytes = Bytes::from(std::fs::read(crate::root().join("tests/media/formats").join(name)).unwrap());
-    let image = sniff(&bytes[..bytes.len().min(512)]).map_err(|other| other.rejection.message)?;
+    let image = sniff(&bytes[..bytes.len().min(1024)]).map_err(|other| other.rejection.message)?.image().unwrap();
     let header = read_header(&bytes, image.format, LIMITS).map_err(|rejection| rejection.message)?;
     let picture = decode(&bytes, image.format, header).map_err(|rejection| rejection.message)?;
     if picture.dimensions() != (expected.width, expected.height) || header.upright_size_px() != picture.dimensions() {

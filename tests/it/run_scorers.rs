@@ -6,7 +6,7 @@ use deepsweep::networks::clip::ClipTextConfig;
 use serde_json::Value;
 
 use crate::made_weights::Fill;
-use crate::probe::{BOX, CONFIG, Choices, Folder, HIDDEN, Head, PLAIN, Tensors, pictures, write_tensors};
+use crate::probe::{BOX, CONFIG, Choices, Folder, HIDDEN, Head, PLAIN, Tensors, named, pictures, write_tensors};
 use crate::program::{Finished, Landed, Row, Sweep, finish, landed_in_folder, media, rows};
 
 fn sweep(scorers: &[&Path], more: &[&str]) -> (Finished, Landed) {
@@ -25,13 +25,6 @@ fn swept(scorers: &[&Path]) -> Landed {
     let (finished, landed) = sweep(scorers, &[]);
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
     landed
-}
-
-/// A folder like [`PLAIN`]'s under another name.
-fn named(name: &str, choices: Choices) -> Folder {
-    let mut folder = Folder::new(choices);
-    folder.recipe = folder.recipe.replace("\"probe\"", &format!("{name:?}"));
-    folder
 }
 
 /// The rows of one scorer, without what differs between two runs: times, and the hash of all that the run used.

@@ -91,7 +91,7 @@ fn slices_that_were_complete_stand_after_a_signal() {
     check_stopped(&stop(child, "TERM"), QUICKLY, "1000 objects have their rows");
     let landed = landed_in_folder(out.path());
     let names: Vec<&str> = landed.keys().filter_map(|key| key.split('/').next()).collect();
-    assert_eq!(names, ["faces", "frames", "media"]);
+    assert_eq!(names, ["faces", "frames", "media", "tracks"]);
     assert_eq!(rows(&landed, "media").len(), SLICE_OBJECTS);
 }
 

@@ -20,7 +20,7 @@ const NEAR: f64 = 1e-4;
 fn picture(key: &str) -> RgbImage {
     use deepsweep::pipeline::{decode, sniff};
     let bytes = bytes::Bytes::from(std::fs::read(pictures().join(key)).unwrap());
-    let format = sniff::sniff(&bytes[..512]).unwrap().format;
+    let format = sniff::sniff(&bytes[..1024]).unwrap().image().unwrap().format;
     let limits = decode::DecodeLimits { max_pixels: 10_000_000, max_decode_bytes: 1 << 30 };
     decode::decode(&bytes, format, decode::read_header(&bytes, format, limits).unwrap()).unwrap()
 }

@@ -3,14 +3,16 @@
 //! Each case is a function of a [`Place`]: a store, and a way to alter objects behind its back. What is
 //! expected comes from the contract's text and from plain sorting, never from another store's answer.
 
+use std::io::{Read, Seek};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use deepsweep::storage::local::LocalStore;
 use deepsweep::storage::memory::MemoryStore;
+use deepsweep::storage::rooted::Rooted;
 use deepsweep::storage::s3::S3Store;
-use deepsweep::storage::{ObjectMeta, SharedStore, StoreError};
+use deepsweep::storage::{ObjectMeta, SharedStore, Store, StoreError};
 use futures::{StreamExt, TryStreamExt};
 
 use crate::servers::moto::MotoServer;
@@ -163,6 +165,36 @@ async fn a_removed_object_is_not_found(place: &dyn Place) {
     place.remove("key").await;
     let found = read(&store, &object, 0).await;
     assert!(matches!(&found, Err(StoreError::NotFound { what }) if what.contains("key")), "{found:?}");
+}
+
+/// A store without files has nothing to keep here.
+async fn a_file_that_is_opened_in_place_is_the_listed_version(place: &dyn Place) {
+    let store = place.store();
+    let body = pattern(200_000);
+    place.put("folder/key", body.clone()).await;
+    let object = listed(&store, "folder/key").await;
+    let Some(opening) = store.open_file(&object) else { return };
+    let mut original = opening.await.unwrap();
+    let mut found = Vec::new();
+    original.file.read_to_end(&mut found).unwrap();
+    assert!(found == body, "expected {} bytes, found {}", body.len(), found.len());
+    original.version.check_unchanged(&original.file).unwrap();
+
+    place.put("folder/key", Bytes::from_static(b"another")).await;
+    let another = store.open_file(&object).unwrap().await;
+    assert!(matches!(another, Err(StoreError::Changed { .. })), "{another:?}");
+    place.remove("folder/key").await;
+    let gone = store.open_file(&object).unwrap().await;
+    assert!(matches!(&gone, Err(StoreError::NotFound { what }) if what.contains("key")), "{gone:?}");
+    // Whoever has the old one open still reads it.
+    original.version.check_unchanged(&original.file).unwrap();
+    original.file.rewind().unwrap();
+    assert_eq!(original.file.read(&mut [0; 100]).unwrap(), 100);
+
+    let below = Rooted::new(Arc::clone(&store), "folder");
+    place.put("folder/other", body.clone()).await;
+    let object = ObjectMeta { key: "other".to_owned(), ..listed(&store, "folder/other").await };
+    assert_eq!(below.open_file(&object).unwrap().await.unwrap().file.metadata().unwrap().len(), 200_000);
 }
 
 async fn a_new_object_is_written_once(place: &dyn Place) {
@@ -371,6 +403,7 @@ contract! {
     an_empty_object_is_listed_and_read,
     a_replaced_object_is_changed,
     a_removed_object_is_not_found,
+    a_file_that_is_opened_in_place_is_the_listed_version,
     a_new_object_is_written_once,
     keys_that_leave_the_place_are_refused,
     of_sixteen_racing_writers_one_wins,

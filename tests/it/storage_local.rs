@@ -8,6 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use deepsweep::error::Error;
@@ -90,11 +91,13 @@ async fn pipes_and_sockets_are_listed_and_never_opened() {
         [("pipe.mp4", 0), ("socket.jpg", 0)]
     );
     for object in &found {
-        let opened = tokio::time::timeout(std::time::Duration::from_secs(5), read(&store, object)).await.unwrap();
+        let opened = tokio::time::timeout(Duration::from_secs(5), read(&store, object)).await.unwrap();
         assert!(
             matches!(&opened, Err(StoreError::Permanent { detail, .. }) if detail.contains("not a regular file")),
             "{opened:?}"
         );
+        let opened = tokio::time::timeout(Duration::from_secs(5), store.open_file(object).unwrap()).await.unwrap();
+        assert!(matches!(&opened, Err(StoreError::Permanent { .. })), "{opened:?}");
     }
 }
 

@@ -23,7 +23,8 @@ from make_formats import encode, full_picture, palette_of
 OUT = Path(__file__).parent / "bad"
 
 OK, NO_FACE, REJECTED = "ok", "no_face", "rejected"
-EMPTY, NOT_MEDIA, UNSUPPORTED, CORRUPT, TOO_LARGE = "empty", "not_media", "unsupported", "corrupt", "too_large"
+EMPTY, NOT_MEDIA, NO_VIDEO, UNSUPPORTED = "empty", "not_media", "no_video", "unsupported"
+CORRUPT, TOO_LARGE = "corrupt", "too_large"
 
 SOI, EOI, SOF_BASELINE, SOF_PROGRESSIVE, SOF_ARITHMETIC, DHT, DQT, SOS, APP0, APP1, APP5 = (
     0xD8, 0xD9, 0xC0, 0xC2, 0xC9, 0xC4, 0xDB, 0xDA, 0xE0, 0xE1, 0xE5)
@@ -64,7 +65,7 @@ def texts():
            "a drawing made of text: no pixels to decode, though some would call it an image")
     samples = bytes(64)
     wave = b"WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 1, 8000, 8000, 1, 8) + b"data" + struct.pack("<I", len(samples)) + samples
-    yield ("riff_not_webp.webp", b"RIFF" + struct.pack("<I", len(wave)) + wave, [REJECTED], [NOT_MEDIA, UNSUPPORTED],
+    yield ("riff_not_webp.webp", b"RIFF" + struct.pack("<I", len(wave)) + wave, [REJECTED], [NO_VIDEO],
            "a sound: starts with RIFF as WebP does, but goes on with WAVE")
     boxes = struct.pack(">I4s4sI4s4s", 24, b"ftyp", b"heic", 0, b"mif1", b"heic")
     handler = struct.pack(">I4sII4s12sB", 33, b"hdlr", 0, 0, b"pict", bytes(12), 0)

@@ -110,12 +110,12 @@ def gif_start(width, height, palette, loops=False):
             + palette.astype(np.uint8).tobytes() + loop)
 
 
-def gif_frame(indexes, colours, left=0, top=0, transparent=None, interlaced=False):
-    """indexes [h, w]. The frame stays on the canvas (disposal 1) and is shown for a tenth of a second."""
+def gif_frame(indexes, colours, left=0, top=0, transparent=None, interlaced=False, disposal=1, delay_cs=10):
+    """indexes [h, w]. Unless told otherwise the frame stays on the canvas and is shown for a tenth of a second."""
     height, width = indexes.shape
     if interlaced:
         indexes = np.concatenate([indexes[0::8], indexes[4::8], indexes[2::4], indexes[1::2]])
-    control = struct.pack("<BBBBHBB", 0x21, 0xF9, 4, 4 | (transparent is not None), 10, transparent or 0, 0)
+    control = struct.pack("<BBBBHBB", 0x21, 0xF9, 4, disposal << 2 | (transparent is not None), delay_cs, transparent or 0, 0)
     descriptor = struct.pack("<BHHHHB", 0x2C, left, top, width, height, 0x40 * interlaced)
     return control + descriptor + gif_lzw(indexes.reshape(-1), max(2, colours.bit_length() - 1))
 

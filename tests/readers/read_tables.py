@@ -16,7 +16,7 @@ import polars
 import pyarrow.compute
 import pyarrow.dataset
 
-TABLES = ["media", "frames", "faces", "embeddings"]
+TABLES = ["media", "frames", "faces", "tracks", "embeddings"]
 
 
 def tidy(facts):

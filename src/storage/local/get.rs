@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use futures::StreamExt;
 
+use super::open_file::{changed, open_listed};
 use super::{etag_of, from_io, from_join};
 use crate::storage::{Body, ObjectMeta, StoreError, key};
 
@@ -40,20 +41,11 @@ struct Reading {
 
 impl Reading {
     fn open(path: PathBuf, object: &ObjectMeta, offset_bytes: u64) -> Result<Self, StoreError> {
-        let found = path.metadata().map_err(|error| gone_or(&path, &error))?;
-        if !found.is_file() {
-            let kind = if found.is_dir() { "a folder" } else { "a pipe, socket or device" };
-            let detail = format!("not a regular file: expected one, found {kind}");
-            return Err(StoreError::Permanent { what: path.display().to_string(), detail });
-        }
-        let mut file = File::open(&path).map_err(|error| gone_or(&path, &error))?;
-        // Asked of the open file: what the path leads to may change between two looks.
-        let found = file.metadata().map_err(|error| from_io(&path, &error))?;
+        let (mut file, found) = open_listed(&path, object)?;
         let etag = etag_of(&found);
-        let other_version = object.etag.as_ref().is_some_and(|asked| *asked != etag);
         let left_bytes = found.len().saturating_sub(offset_bytes);
-        if other_version || (offset_bytes > 0 && left_bytes == 0) {
-            return Err(StoreError::Changed { what: path.display().to_string() });
+        if offset_bytes > 0 && left_bytes == 0 {
+            return Err(changed(&path));
         }
         file.seek(SeekFrom::Start(offset_bytes)).map_err(|error| from_io(&path, &error))?;
         Ok(Self { path, file, etag, left_bytes })
@@ -64,28 +56,16 @@ impl Reading {
         if self.left_bytes == 0 {
             // Written to while it was read, the bytes may be half of each version.
             let found = self.file.metadata().map_err(|error| from_io(&self.path, &error))?;
-            return if etag_of(&found) == self.etag { Ok(None) } else { Err(self.changed()) };
+            return if etag_of(&found) == self.etag { Ok(None) } else { Err(changed(&self.path)) };
         }
         let want_bytes = self.left_bytes.min(CHUNK_BYTES);
         let mut chunk = Vec::with_capacity(usize::try_from(want_bytes).unwrap_or_default());
         let read = (&self.file).take(want_bytes).read_to_end(&mut chunk);
         let read_bytes = read.map_err(|error| from_io(&self.path, &error))? as u64;
         if read_bytes < want_bytes {
-            return Err(self.changed());
+            return Err(changed(&self.path));
         }
         self.left_bytes -= read_bytes;
         Ok(Some((Bytes::from(chunk), self)))
-    }
-
-    fn changed(&self) -> StoreError {
-        StoreError::Changed { what: self.path.display().to_string() }
-    }
-}
-
-/// A folder of the path that became a file took the object with it.
-fn gone_or(path: &std::path::Path, error: &std::io::Error) -> StoreError {
-    match error.kind() {
-        std::io::ErrorKind::NotADirectory => StoreError::NotFound { what: path.display().to_string() },
-        _ => from_io(path, error),
     }
 }

@@ -6,6 +6,7 @@
 
 mod get;
 mod list;
+mod open_file;
 mod put_new;
 
 use std::fs::Metadata;
@@ -17,6 +18,8 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
+
+pub use open_file::{FileVersion, OriginalFile};
 
 use super::{Body, ObjectMeta, Store, StoreError, key};
 
@@ -78,6 +81,10 @@ impl Store for LocalStore {
 
     fn get(&self, object: &ObjectMeta, offset_bytes: u64) -> BoxFuture<'static, Result<Body, StoreError>> {
         get::get(self.root.clone(), object.clone(), offset_bytes).boxed()
+    }
+
+    fn open_file(&self, object: &ObjectMeta) -> Option<BoxFuture<'static, Result<OriginalFile, StoreError>>> {
+        Some(open_file::open_file(self.root.clone(), object.clone()).boxed())
     }
 
     fn put_new(&self, key: &str, body: Bytes) -> BoxFuture<'static, Result<Option<String>, StoreError>> {

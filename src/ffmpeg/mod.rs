@@ -1,0 +1,157 @@
+//! Videos, through ffmpeg as a contained child process: the only place that starts a process.
+//!
+//! ```text
+//! file ─▶ probe (ffprobe: what it is, when its frames are shown) ─▶ table ─▶ segments of wanted frames
+//!      ─▶ decode (ffmpeg: one child a segment) ─▶ RGB8 frames, upright, with the times they are shown at
+//! ```
+//!
+//! A video is decoded by somebody else's C code, and its author may mean harm: so never in this process, and never by
+//! name. The file is the child's standard input, and what the child may do stands in [`contain`].
+
+pub mod child;
+pub mod contain;
+pub mod decode;
+pub mod offer;
+pub mod probe;
+pub mod process;
+pub mod said;
+pub mod segment;
+pub mod table;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use self::child::{ChildLimits, Contained};
+use crate::error::Error;
+use crate::limits;
+
+/// What the file is called in the child: its standard input, opened again so that it can be read in any order.
+#[cfg(target_os = "linux")]
+const MEDIA: &str = "file:/proc/self/fd/0";
+#[cfg(not(target_os = "linux"))]
+const MEDIA: &str = "file:/dev/fd/0";
+
+/// The codecs that are decoded, as ffmpeg calls them and as the column `codec` does.
+pub const CODECS: [&str; 7] = ["h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mjpeg"];
+
+/// ffmpeg and ffprobe, found and asked for their version.
+#[derive(Debug, Clone)]
+pub struct Ffmpeg {
+    ffmpeg: PathBuf,
+    ffprobe: PathBuf,
+    /// As `ffmpeg -version` has it.
+    pub version: String,
+    contained: Arc<Contained>,
+    /// One permit for each child that may run at once.
+    running: Arc<Semaphore>,
+    timeout: Duration,
+}
+
+/// Where ffmpeg is looked for, and how it may be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FfmpegChoice {
+    /// The one that somebody asked for; ffprobe stands beside it.
+    pub named: Option<PathBuf>,
+    /// `PATH`, for where nobody asked.
+    pub search_path: String,
+    /// This program, which holds a child in before it becomes ffmpeg.
+    pub own_exe: PathBuf,
+    /// How many may run at once.
+    pub children: usize,
+    /// The longest that one may work.
+    pub timeout: Duration,
+}
+
+impl Ffmpeg {
+    /// # Errors
+    /// No ffmpeg or no ffprobe, or one that does not start.
+    pub fn find(choice: &FfmpegChoice) -> Result<Self, Error> {
+        let ffmpeg = match &choice.named {
+            Some(named) => named.canonicalize().map_err(|e| missing(&named.display().to_string(), &e))?,
+            None => std::env::split_paths(&choice.search_path)
+                .map(|folder| folder.join("ffmpeg"))
+                .find_map(|path| path.canonicalize().ok().filter(|path| path.is_file()))
+                .ok_or_else(|| missing("ffmpeg", &"it is not in PATH"))?,
+        };
+        let ffprobe = ffmpeg.with_file_name("ffprobe");
+        if !ffprobe.is_file() {
+            return Err(missing(&ffprobe.display().to_string(), &"it does not stand beside ffmpeg"));
+        }
+        let version = version_of(&ffmpeg)?;
+        Ok(Self {
+            ffmpeg,
+            ffprobe,
+            version,
+            contained: Arc::new(Contained::new(choice.own_exe.clone())),
+            running: Arc::new(Semaphore::new(choice.children)),
+            timeout: choice.timeout,
+        })
+    }
+
+    /// Said once, where the kernel lacks something that holds a child in.
+    pub fn warn_of_missing_layers(&self) {
+        self.contained.warn_of_missing_layers();
+    }
+
+    fn limits(&self, address_space_bytes: u64) -> ChildLimits {
+        ChildLimits {
+            address_space_bytes,
+            cpu: self.timeout,
+            wall: self.timeout,
+            silence: Duration::from_secs(limits::DECODER_SILENCE_SECS),
+        }
+    }
+
+    /// Major and minor; the largest for versions that are built from a repository and have none.
+    fn release(&self) -> (u32, u32) {
+        let numbers = self.version.trim_start_matches('n');
+        let mut parts = numbers.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().ok());
+        match (parts.next().flatten(), parts.next().flatten()) {
+            (Some(major), minor) if major < 1000 => (major, minor.unwrap_or(0)),
+            _ => (u32::MAX, 0),
+        }
+    }
+
+    /// What every child hears first. What is opened is decided by the content that was sniffed, and by nothing that the
+    /// file says: no playlists, no other files, no network.
+    fn words(demuxer: &str) -> Vec<String> {
+        let max_alloc = limits::DECODER_MAX_ALLOC_BYTES.to_string();
+        let max_streams = limits::MAX_STREAMS.to_string();
+        let words = [
+            ["-v", "error"],
+            ["-max_alloc", &max_alloc],
+            ["-protocol_whitelist", "file,pipe"],
+            ["-format_whitelist", FORMATS],
+            ["-max_streams", &max_streams],
+            ["-f", demuxer],
+        ];
+        words.as_flattened().iter().map(ToString::to_string).collect()
+    }
+}
+
+/// Every name of the demuxers that are used: ffmpeg compares the whole list of a demuxer's names.
+const FORMATS: &str = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts";
+
+fn missing(what: &str, why: &dyn std::fmt::Display) -> Error {
+    Error::Usage(format!(
+        "{what}: expected ffmpeg and ffprobe, for videos: {why}; install ffmpeg (apt, apk or brew install ffmpeg; dnf install \
+         ffmpeg-free), name it with --ffmpeg FILE, or leave videos out with --no-video"
+    ))
+}
+
+fn version_of(ffmpeg: &Path) -> Result<String, Error> {
+    let name = ffmpeg.display().to_string();
+    let output = Command::new(ffmpeg)
+        .arg("-version")
+        .env_clear()
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|e| missing(&name, &format_args!("it does not start: {e}")))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let version = text.strip_prefix("ffmpeg version ").and_then(|rest| rest.split_whitespace().next());
+    version.map(str::to_owned).ok_or_else(|| missing(&name, &"it does not say its version"))
+}

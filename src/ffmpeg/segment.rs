@@ -1,0 +1,66 @@
+//! A piece of a video that one decoder goes through, and the words that make ffmpeg do so.
+
+use super::table::{FrameTable, Key};
+
+/// Wanted frames that are decoded together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    /// Where decoding starts; none: at the beginning.
+    pub key: Option<Key>,
+    /// Wanted frames, as runs of successive ones: first and last of each.
+    pub runs: Vec<(usize, usize)>,
+    /// Only key frames are wanted: others need not be decoded.
+    pub keys_only: bool,
+}
+
+impl Segment {
+    #[must_use]
+    pub fn new(key: Option<Key>, frame: usize, keys_only: bool) -> Self {
+        Self { key, runs: vec![(frame, frame)], keys_only }
+    }
+
+    /// Adds a frame behind the last one.
+    pub fn push(&mut self, frame: usize) {
+        match self.runs.last_mut() {
+            Some((_, last)) if *last + 1 == frame => *last = frame,
+            _ => self.runs.push((frame, frame)),
+        }
+    }
+
+    #[must_use]
+    pub fn last_wanted(&self) -> usize {
+        self.runs.last().map_or(0, |(_, last)| *last)
+    }
+
+    /// How many frames are wanted.
+    #[must_use]
+    pub fn wanted(&self) -> usize {
+        self.runs.iter().map(|(first, last)| last - first + 1).sum()
+    }
+
+    /// Where ffmpeg is to seek to, in seconds, so that it lands on the key. Some demuxers land on any packet at or before
+    /// the time, the others on the key at or before it; where frames are shown in another order than they are stored
+    /// ffmpeg goes back by 3/23 s before it asks a demuxer that counts in decoding times.
+    #[must_use]
+    pub fn seek_s(&self, table: &FrameTable, lands_on_any_packet: bool) -> Option<f64> {
+        const GOES_BACK_S: f64 = 3.0 / 23.0;
+        let Key { time, next } = self.key?;
+        let at_s = table.time_base.seconds(time);
+        if lands_on_any_packet {
+            return Some(at_s - 0.02);
+        }
+        let half_way_s = next.map_or(f64::MAX, |next| table.time_base.seconds((next - time - 1) / 2));
+        Some(at_s + (GOES_BACK_S + 0.01).min(half_way_s))
+    }
+
+    /// The expression of ffmpeg's `select` for the wanted frames. Of a frame that cannot be had the next one is taken.
+    #[must_use]
+    pub fn select(&self, table: &FrameTable) -> String {
+        let term = |(first, last): &(usize, usize)| {
+            let (from, to) = (table.time(*first), table.time(*last));
+            let next = format!("gte(pts,{from})*(isnan(prev_selected_pts)+lt(prev_selected_pts,{from}))");
+            if first == last { next } else { format!("{next}+between(pts,{from},{to})") }
+        };
+        self.runs.iter().map(term).collect::<Vec<_>>().join("+")
+    }
+}

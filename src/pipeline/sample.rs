@@ -1,0 +1,196 @@
+//! When frames are shown → which of them are wanted, and in which pieces they are decoded. Pure.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::error::{Rejection, RejectionClass};
+use crate::ffmpeg::segment::Segment;
+use crate::ffmpeg::table::FrameTable;
+use crate::limits;
+
+/// How videos and animations are looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct SamplingSettings {
+    pub sampling: Sampling,
+    /// Of one media.
+    pub max_frames: u32,
+}
+
+impl SamplingSettings {
+    /// # Errors
+    /// More wanted frames than are allowed.
+    pub fn check(self, wanted: &[usize]) -> Result<(), Rejection> {
+        if wanted.len() <= self.max_frames as usize {
+            return Ok(());
+        }
+        Err(Rejection::new(
+            RejectionClass::TooLarge,
+            format_args!(
+                "expected at most {} wanted frames (--max-frames), found {}; take --frames or --every",
+                self.max_frames,
+                wanted.len()
+            ),
+        ))
+    }
+}
+
+/// Which frames of a video are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sampling {
+    /// So many, each shown in the middle of one of as many equal parts of the video's time: neither the black frame
+    /// at its start nor the one at its end.
+    Frames(u32),
+    /// The first, and each that is shown a multiple of this time later.
+    Every(Duration),
+    /// Those that the container marks as decodable alone.
+    Keyframes,
+    All,
+}
+
+impl fmt::Display for Sampling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Frames(count) => write!(f, "{count} frames"),
+            Self::Every(time) => write!(f, "every {}", humantime::format_duration(*time)),
+            Self::Keyframes => write!(f, "keyframes"),
+            Self::All => write!(f, "all frames"),
+        }
+    }
+}
+
+impl Sampling {
+    /// The setting that asks for it, and its value.
+    #[must_use]
+    pub fn setting(self) -> (&'static str, String) {
+        match self {
+            Self::Frames(count) => ("frames", count.to_string()),
+            Self::Every(time) => ("every", humantime::format_duration(time).to_string()),
+            Self::Keyframes => ("keyframes", true.to_string()),
+            Self::All => ("all_frames", true.to_string()),
+        }
+    }
+
+    /// The wanted ones of `frames` frames, ascending, each once. `at` says which is shown so many seconds after the first.
+    pub fn wanted(
+        self,
+        frames: usize,
+        duration_s: f64,
+        at: impl Fn(f64) -> usize,
+        keyframes: impl FnOnce() -> Vec<usize>,
+    ) -> Vec<usize> {
+        let mut wanted: Vec<usize> = match self {
+            Self::Frames(count) if frames <= count as usize => (0..frames).collect(),
+            Self::Frames(count) => {
+                let part = duration_s / f64::from(count);
+                (0..count).map(|i| at((f64::from(i) + 0.5) * part)).collect()
+            }
+            Self::Every(time) => {
+                let step = time.as_secs_f64();
+                // Never more than there are frames, whatever the step.
+                let count = ((duration_s / step).ceil().max(1.0) as usize).min(MOST_STEPS);
+                (0..count).map(|i| at(i as f64 * step)).collect()
+            }
+            Self::Keyframes => keyframes(),
+            Self::All => (0..frames).collect(),
+        };
+        wanted.dedup();
+        wanted
+    }
+
+    /// The wanted frames of a video.
+    #[must_use]
+    pub fn of_video(self, table: &FrameTable) -> Vec<usize> {
+        self.wanted(table.frames(), table.duration_s(), |seconds| table.frame_after(seconds), || table.key_frames())
+    }
+}
+
+/// Steps of `Every` that are walked: a millisecond apart for an hour.
+const MOST_STEPS: usize = 3_600_000;
+
+/// The pieces in which `wanted` frames are decoded: a piece ends where starting a decoder at the next key costs less
+/// than decoding on. `frame_pixels` says how much a frame costs.
+#[must_use]
+pub fn segments(wanted: &[usize], table: &FrameTable, sampling: Sampling, frame_pixels: u64) -> Vec<Segment> {
+    let keys_only = sampling == Sampling::Keyframes;
+    let worth_a_start = (limits::DECODER_START_PIXELS / frame_pixels.max(1)).max(2) as usize;
+    let mut segments: Vec<Segment> = vec![];
+    for &frame in wanted {
+        let key = table.key_before(table.time(frame));
+        if let Some(segment) = segments.last_mut() {
+            let last = segment.last_wanted();
+            // Decoding could start again between the last wanted frame and this one.
+            let skipped = key.map_or(0, |key| table.frame_at(key.time).saturating_sub(last));
+            let full = segment.runs.len() >= limits::SEGMENT_RUNS && frame > last + 1;
+            let goes_on = if keys_only || skipped == 0 { !full } else { skipped < worth_a_start && !full };
+            if goes_on {
+                segment.push(frame);
+                continue;
+            }
+        }
+        segments.push(Segment::new(key, frame, keys_only));
+    }
+    segments
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Sampling, segments};
+    use crate::ffmpeg::table::{FrameTable, Packet, TimeBase};
+
+    /// 25 frames a second, a key every `gop` frames.
+    fn table(frames: i64, gop: i64) -> FrameTable {
+        let packet = |i: i64| Packet {
+            pts: Some(i * 40),
+            dts: None,
+            duration: Some(40),
+            is_key: i % gop == 0,
+            is_hidden: false,
+        };
+        let packets: Vec<Packet> = (0..frames).map(packet).collect();
+        FrameTable::new(TimeBase { num: 1, den: 1000 }, &packets, None).unwrap()
+    }
+
+    #[test]
+    fn frames_are_spread_over_the_middles_of_equal_parts() {
+        let table = table(100, 50);
+        assert_eq!(Sampling::Frames(4).of_video(&table), [12, 37, 62, 87]);
+        assert_eq!(Sampling::Frames(1).of_video(&table), [50]);
+        assert_eq!(Sampling::Frames(200).of_video(&table).len(), 100);
+        assert_eq!(Sampling::Frames(99).of_video(&table).len(), 99);
+    }
+
+    #[test]
+    fn steps_start_with_the_first_frame_and_give_none_twice() {
+        let table = table(60, 50);
+        assert_eq!(Sampling::Every(Duration::from_secs(1)).of_video(&table), [0, 25, 50]);
+        assert_eq!(Sampling::Every(Duration::from_millis(10)).of_video(&table).len(), 60);
+        assert_eq!(Sampling::Keyframes.of_video(&table), [0, 50]);
+        assert_eq!(Sampling::All.of_video(&table).len(), 60);
+    }
+
+    #[test]
+    fn a_piece_ends_where_a_key_saves_more_than_a_start_costs() {
+        let table = table(10_000, 250);
+        let wanted = Sampling::Frames(32).of_video(&table);
+        let pieces = segments(&wanted, &table, Sampling::Frames(32), 1920 * 1080);
+        assert!(pieces.len() > 25, "{}", pieces.len());
+        let small = segments(&wanted, &table, Sampling::Frames(32), 64 * 64);
+        assert_eq!(small.len(), 1);
+        let all: Vec<usize> = (0..10_000).collect();
+        assert_eq!(segments(&all, &table, Sampling::All, 1920 * 1080).len(), 1);
+    }
+
+    #[test]
+    fn every_wanted_frame_is_in_one_piece_and_no_piece_is_longer_than_a_command_line() {
+        let table = table(20_000, 25);
+        for sampling in [Sampling::Every(Duration::from_millis(80)), Sampling::Keyframes, Sampling::Frames(999)] {
+            let wanted = sampling.of_video(&table);
+            let pieces = segments(&wanted, &table, sampling, 320 * 240);
+            let had: usize = pieces.iter().map(|piece| piece.wanted()).sum();
+            assert_eq!(had, wanted.len());
+            assert!(pieces.iter().all(|piece| piece.runs.len() <= crate::limits::SEGMENT_RUNS));
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! `deepsweep doctor`: finds what is there, says what is missing and what to do about it.
+
+use serde_json::Value;
+
+use crate::program::{Finished, deepsweep, finish};
+
+fn doctor(flags: &[&str]) -> Finished {
+    let arguments: Vec<&str> = ["doctor", "--device", "cpu"].iter().chain(flags).copied().collect();
+    finish(deepsweep(&arguments, &[("PATH", std::env::var("PATH").unwrap())]))
+}
+
+fn findings(finished: &Finished) -> Vec<Value> {
+    serde_json::from_str(&finished.stdout).unwrap()
+}
+
+#[test]
+fn a_machine_with_everything_is_well() {
+    let finished = doctor(&["--json"]);
+    assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""), "{}", finished.stdout);
+    let findings = findings(&finished);
+    let parts: Vec<&str> = findings.iter().map(|finding| finding["part"].as_str().unwrap()).collect();
+    let count = |part: &str| parts.iter().filter(|found| **found == part).count();
+    let counts = ["device", "ffmpeg", "decoder", "demuxer", "layer", "scratch"].map(count);
+    assert_eq!(counts, [1, 1, 7, 4, 8, 1]);
+    assert!(findings.iter().all(|finding| finding["state"] != "missing"), "{findings:?}");
+    let text = doctor(&[]);
+    assert_eq!(text.code, Some(0), "{}", text.stderr);
+    assert_eq!(text.stdout.lines().filter(|line| !line.starts_with(' ')).count(), findings.len(), "{}", text.stdout);
+}
+
+fn check_missing(flags: &[&str], part: &str, way_out: &str) {
+    let finished = doctor(&[flags, &["--json"]].concat());
+    assert_eq!(finished.code, Some(3), "{}", finished.stdout);
+    assert!(finished.stderr.contains("is missing"), "{}", finished.stderr);
+    let findings = findings(&finished);
+    let finding = findings.iter().find(|finding| finding["part"] == part).unwrap();
+    assert_eq!(finding["state"], "missing", "{finding}");
+    assert!(finding["way_out"].as_str().unwrap().contains(way_out), "{finding}");
+}
+
+#[test]
+fn what_is_missing_is_named_with_the_way_out() {
+    for manager in ["apt install", "dnf install", "apk add", "brew install"] {
+        check_missing(&["--ffmpeg", "/nonexistent/ffmpeg"], "ffmpeg", manager);
+    }
+    check_missing(&["--scratch", "/dev/null/scratch"], "scratch", "--scratch");
+}
