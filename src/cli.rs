@@ -11,6 +11,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use crate::device::DeviceChoice;
 use crate::doctor::DoctorArgs;
 use crate::ffmpeg::contain::ContainArgs;
+use crate::rescore::flags::{self, RescoreArgs};
 use crate::scorers::ScorerChoice;
 
 const EXAMPLES: &str = "\
@@ -57,6 +58,9 @@ pub enum Command {
     /// List, fetch, find faces, score and write, in one go on this machine
     #[command(after_help = EXAMPLES)]
     Run(Box<RunArgs>),
+    /// Score the stored embeddings of finished runs with other heads; no media is fetched or decoded
+    #[command(after_help = flags::EXAMPLES)]
+    Rescore(Box<RescoreArgs>),
     /// List, pull, check and import the models that scorers are made of
     #[command(after_help = MODELS_EXAMPLES)]
     Models(ModelsArgs),

@@ -103,6 +103,27 @@ pub enum RejectionClass {
 }
 
 impl RejectionClass {
+    pub const ALL: [Self; 12] = [
+        Self::Empty,
+        Self::NotMedia,
+        Self::NoVideo,
+        Self::Unsupported,
+        Self::Corrupt,
+        Self::TooLarge,
+        Self::Vanished,
+        Self::Changed,
+        Self::Denied,
+        Self::FetchFailed,
+        Self::TimedOut,
+        Self::Panicked,
+    ];
+
+    /// The class that the column `error_class` calls so.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.as_str() == name)
+    }
+
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -10,7 +10,7 @@
 //! A flag becomes a setting ([`cli`], [`job`], [`settings`]); [`run`] opens what the settings name and starts the
 //! [`pipeline`]. What scorers are made of is pulled and checked before ([`models`], [`scorers::store`]). Stages call
 //! [`networks`] (tensors in, tensors out) through [`scorers`], and leave the process only through [`storage`]. What
-//! they found becomes rows of [`tables`]. Videos are decoded by a child process that is held in ([`ffmpeg`]); [`doctor`]
+//! they found becomes rows of [`tables`]; [`rescore`] makes new rows of old ones, without their media. Videos are decoded by a child process that is held in ([`ffmpeg`]); [`doctor`]
 //! says what of that works on this machine.
 //!
 //! # The rules of the house
@@ -27,7 +27,10 @@ pub mod job;
 pub mod settings;
 
 pub mod doctor;
+pub mod fingerprint;
 pub mod models;
+pub mod record;
+pub mod rescore;
 pub mod run;
 
 pub mod pipeline;

@@ -166,3 +166,25 @@ pub const MAX_STREAMS: u32 = 64;
 
 /// Decoders that go through pieces of one video side by side. More help only where there is nothing else to do.
 pub const DECODERS_OF_ONE_VIDEO: usize = 4;
+
+/// Slices of a run that are scored again side by side. Of a bucket each waits most of its time for answers; memory is
+/// bounded by bytes.
+pub const RESCORED_SLICES: usize = 16;
+
+/// Parts up to this size are read into memory from a bucket, larger ones into the scratch folder: a thousand pictures
+/// with a face or two have 6 MB of embeddings.
+pub const MEMORY_PART_BYTES: u64 = 16 << 20;
+
+/// What a slice takes while it is scored, beside its parts: pages of a megabyte, batches of rows, rows of the longest video.
+pub const RESCORE_BASE_BYTES: u64 = 32 << 20;
+
+/// Stored vectors that are scored together: enough that the projection's matrix is read from memory once for many of
+/// them, few enough that they stay in the second cache.
+pub const STORED_BATCH: usize = 200;
+
+/// Media, frames and faces whose rows are encoded together when they are scored again: enough that calling the encoder
+/// does not show, few enough that nothing made of them is so large that the allocator hands it back to the system.
+pub const ENCODED_ROWS: usize = 700;
+
+/// Finished runs that a message looks through for the one that would serve.
+pub const NAMED_RUNS: usize = 100;

@@ -10,9 +10,11 @@ use deepsweep::device::DeviceChoice;
 use deepsweep::error::Error;
 use deepsweep::ffmpeg::{FfmpegChoice, contain};
 use deepsweep::progress::Display;
+use deepsweep::rescore::flags::RescoreArgs;
+use deepsweep::rescore::settings::RescoreSettings;
 use deepsweep::scorers::store::{ModelStore, StoreSettings};
 use deepsweep::settings::{Settings, Surroundings};
-use deepsweep::{doctor, limits, logging, models, run, tables};
+use deepsweep::{doctor, limits, logging, models, rescore, run, tables};
 use tikv_jemallocator::Jemalloc;
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +25,7 @@ static ALLOCATOR: Jemalloc = Jemalloc;
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run_command(&args),
+        Command::Rescore(args) => rescore_command(&args),
         Command::Models(args) => models_command(&args),
         Command::Doctor(args) => doctor_command(&args).map_err(|error| (error, LogFormat::Text)),
         Command::Contain(args) => return contain::enter(&args),
@@ -41,7 +44,34 @@ fn main() -> ExitCode {
 
 /// An error comes with the way in which it is to be told: until logging has started that is text.
 fn run_command(args: &RunArgs) -> Result<(), (Error, LogFormat)> {
-    let surroundings = Surroundings {
+    let in_text = |error| (error, LogFormat::Text);
+    let settings = Settings::resolve(args, &surroundings()).map_err(in_text)?;
+    if args.explain {
+        return print(&settings.explain()).map_err(in_text);
+    }
+    let display = start_display(settings.log, settings.quiet);
+    work(&settings, &display).map_err(|error| (error, settings.log))
+}
+
+fn rescore_command(args: &RescoreArgs) -> Result<(), (Error, LogFormat)> {
+    let settings = RescoreSettings::resolve(args, &surroundings()).map_err(|error| (error, LogFormat::Text))?;
+    let display = start_display(settings.log, settings.quiet);
+    let scored = runtime().and_then(|runtime| {
+        let store = || StoreSettings::resolve(&settings.models, settings.s3.clone(), &variable).map(ModelStore::new);
+        let summary = runtime.block_on(async {
+            let shutdown = CancellationToken::new();
+            stop_on_signals(shutdown.clone())?;
+            rescore::rescore(&settings, &store, &display, shutdown).await
+        });
+        runtime.shutdown_background();
+        let summary = summary?;
+        if settings.quiet { Ok(()) } else { print(&summary.table(&settings.out.to_string())) }
+    });
+    scored.map_err(|error| (error, settings.log))
+}
+
+fn surroundings() -> Surroundings {
+    Surroundings {
         now: Utc::now(),
         cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         registry: variable("DEEPSWEEP_REGISTRY"),
@@ -49,14 +79,7 @@ fn run_command(args: &RunArgs) -> Result<(), (Error, LogFormat)> {
         own_exe: own_exe(),
         temporary: std::env::temp_dir(),
         random: random_digits(),
-    };
-    let in_text = |error| (error, LogFormat::Text);
-    let settings = Settings::resolve(args, &surroundings).map_err(in_text)?;
-    if args.explain {
-        return print(&settings.explain()).map_err(in_text);
     }
-    let display = start_display(settings.log, settings.quiet);
-    work(&settings, &display).map_err(|error| (error, settings.log))
 }
 
 fn models_command(args: &ModelsArgs) -> Result<(), (Error, LogFormat)> {

@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 use bytesize::ByteSize;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::error::RejectionClass;
 use crate::limits;
 use crate::pipeline::score::MediaRows;
-use crate::tables::media::{Seconds, Status};
+use crate::tables::media::Seconds;
 
 /// Counters of one run.
 #[derive(Debug)]
@@ -51,6 +52,17 @@ pub struct StageSeconds {
     pub embed: f64,
 }
 
+/// What counts of a media that has its rows.
+#[derive(Debug, Clone, Copy)]
+pub struct Finished {
+    pub bytes: u64,
+    pub frames: u64,
+    pub faces: u64,
+    pub is_scored: bool,
+    pub rejection: Option<RejectionClass>,
+    pub seconds: Seconds,
+}
+
 impl Default for Progress {
     fn default() -> Self {
         Self {
@@ -65,7 +77,11 @@ impl Default for Progress {
 
 impl Progress {
     pub fn listed(&self, bytes: u64) {
-        self.listed_objects.fetch_add(1, Relaxed);
+        self.listed_several(1, bytes);
+    }
+
+    pub fn listed_several(&self, objects: u64, bytes: u64) {
+        self.listed_objects.fetch_add(objects, Relaxed);
         self.listed_bytes.fetch_add(bytes, Relaxed);
     }
 
@@ -76,17 +92,28 @@ impl Progress {
     pub fn finished(&self, rows: &MediaRows) {
         // Each scorer has a row of its own; they differ in their scores only.
         let Some(media) = rows.media.first() else { return };
+        self.count(&Finished {
+            bytes: media.size_bytes as u64,
+            frames: media.frames_decoded as u64,
+            faces: media.n_faces as u64,
+            is_scored: rows.media.iter().any(|row| row.scores.is_some()),
+            rejection: media.rejection.as_ref().map(|rejection| rejection.class),
+            seconds: media.seconds,
+        });
+    }
+
+    pub fn count(&self, media: &Finished) {
         let mut tally = self.tally.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         tally.objects += 1;
-        tally.bytes += media.size_bytes as u64;
-        tally.frames += media.frames_decoded as u64;
-        tally.faces += media.n_faces as u64;
-        tally.scored += u64::from(rows.media.iter().any(|row| row.scores.is_some()));
-        tally.no_face += u64::from(media.status != Status::Rejected && media.n_faces == 0);
-        if let Some(rejection) = &media.rejection {
+        tally.bytes += media.bytes;
+        tally.frames += media.frames;
+        tally.faces += media.faces;
+        tally.scored += u64::from(media.is_scored);
+        tally.no_face += u64::from(media.rejection.is_none() && media.faces == 0);
+        if let Some(class) = media.rejection {
             tally.rejected += 1;
-            tally.unreadable += u64::from(rejection.class.is_failure_to_read());
-            *tally.rejected_by_class.entry(rejection.class.as_str()).or_default() += 1;
+            tally.unreadable += u64::from(class.is_failure_to_read());
+            *tally.rejected_by_class.entry(class.as_str()).or_default() += 1;
         }
         let Seconds { fetch, decode, detect, embed } = media.seconds;
         tally.seconds.fetch += fetch;

@@ -4,36 +4,31 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use bytesize::ByteSize;
-use futures::TryStreamExt;
-use serde::Serialize;
-use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
 use crate::ffmpeg::{Ffmpeg, FfmpegChoice};
+use crate::fingerprint::Fingerprint;
 use crate::limits;
-use crate::networks::mtcnn::{Mtcnn, MtcnnSettings, WEIGHTS};
-use crate::networks::preprocess::PREPROCESS_VERSION;
-use crate::networks::weights::hexadecimal;
+use crate::networks::mtcnn::{Mtcnn, MtcnnSettings};
 use crate::pipeline::compute::Compute;
 use crate::pipeline::decode::DecodeLimits;
 use crate::pipeline::memory::MemoryBudget;
-use crate::pipeline::sample::{Sampling, SamplingSettings};
+use crate::pipeline::sample::SamplingSettings;
 use crate::pipeline::score::RunFacts;
 use crate::pipeline::scratch::Scratch;
-use crate::pipeline::video::{VIDEO_VERSION, VideoSettings};
+use crate::pipeline::video::VideoSettings;
 use crate::pipeline::write::Destination;
 use crate::pipeline::{Pipeline, Videos};
 use crate::progress::{Display, Progress, Tally};
+use crate::record::{self, Provenance, Success};
 use crate::scorers::registry::Registry;
-use crate::scorers::{OpenStore, Opening, ScorerSet, names};
-use crate::settings::{Explained, Settings};
+use crate::scorers::{OpenStore, Opening, names};
+use crate::settings::Settings;
 use crate::storage::open::{open_destination, open_source};
-use crate::storage::{Store, StoreError};
-use crate::tables::part::{self, CommittedPart};
-use crate::tables::{self, SCHEMA_VERSION};
+use crate::tables::SCHEMA_VERSION;
+use crate::tables::part::CommittedPart;
 
 /// What a run came to.
 #[derive(Debug)]
@@ -43,28 +38,6 @@ pub struct Summary {
     pub elapsed: Duration,
     pub parts: Vec<CommittedPart>,
     warnings: Vec<&'static str>,
-}
-
-/// `_runs/<run_id>/SUCCESS.json`: written last, when every row stands.
-#[derive(Debug, Serialize)]
-struct Success<'a> {
-    run_id: &'a str,
-    schema_version: u32,
-    code_version: &'static str,
-    fingerprint: &'a str,
-    device: &'a str,
-    scorers: Vec<Provenance<'a>>,
-    settings: &'a [Explained],
-    tally: &'a Tally,
-    parts: &'a [CommittedPart],
-}
-
-/// Whose numbers the scores are, and what one may do with them.
-#[derive(Debug, Serialize)]
-struct Provenance<'a> {
-    id: &'a str,
-    licence: &'a str,
-    source: &'a str,
 }
 
 /// Runs to the end, or until `shutdown`.
@@ -87,7 +60,7 @@ pub async fn run(
     };
     let detector = Mtcnn::new(&device).map_err(|e| Error::Input(format!("detector mtcnn: {e}")))?;
     let detector_settings = MtcnnSettings { min_face_px: settings.min_face_px, ..MtcnnSettings::default() };
-    let fingerprint = fingerprint(&detector_settings, settings.sampling, settings.animated, &scorers);
+    let fingerprint = Fingerprint::new(&detector_settings, settings.sampling, settings.animated, &scorers);
     let warnings: Vec<&'static str> = scorers.scorers().iter().filter_map(|scorer| scorer.warning).collect();
     for scorer in scorers.scorers() {
         tracing::info!(scorer = scorer.id, licence = scorer.licence, source = scorer.source, "scores by");
@@ -99,7 +72,7 @@ pub async fn run(
     let opening = async {
         let (source, prefix) = open_source(&settings.source, &settings.s3, Some(&settings.out)).await?;
         let store = open_destination(&settings.out, &settings.s3).await?;
-        refuse_used_run_id(store.as_ref(), &settings.dt.to_string(), &settings.run_id).await?;
+        record::refuse_used_run_id(store.as_ref(), &settings.dt.to_string(), &settings.run_id).await?;
         Ok::<_, Error>((source, prefix, store))
     };
     let (source, prefix, store) = tokio::select! {
@@ -113,7 +86,7 @@ pub async fn run(
         scorers = names(&settings.scorers),
         device = device_name,
         threads = settings.threads,
-        fingerprint,
+        fingerprint = fingerprint.whole,
         "starting"
     );
 
@@ -168,20 +141,17 @@ pub async fn run(
         run_id: &settings.run_id,
         schema_version: SCHEMA_VERSION,
         code_version: env!("CARGO_PKG_VERSION"),
-        fingerprint: &fingerprint,
+        fingerprint: Some(&fingerprint.whole),
+        detection_fingerprint: Some(&fingerprint.detection),
         device: &device_name,
-        scorers: scorers
-            .scorers()
-            .iter()
-            .map(|scorer| Provenance { id: &scorer.id, licence: &scorer.licence, source: &scorer.source })
-            .collect(),
+        scorers: Provenance::of(&scorers),
+        rescored_from: None,
         settings: &settings.explained,
         tally: &tally,
         parts: &parts,
     };
-    let body = serde_json::to_vec_pretty(&success).map_err(|e| Error::Input(format!("SUCCESS.json: {e}")))?;
     tokio::select! {
-        written = store.put_new(&success_key(&settings.run_id), Bytes::from(body)) => written?,
+        written = success.put(store.as_ref()) => written?,
         error = hanging => return Err(error),
     };
     if tally.scored == 0 && tally.faces > 0 && !scorers.scorers().is_empty() {
@@ -257,44 +227,4 @@ fn videos(choice: Option<&FfmpegChoice>) -> Result<Videos, Error> {
             Ok(Videos::Impossible(error.to_string()))
         }
     }
-}
-
-/// sha256 over everything that changes a result, in hexadecimal.
-fn fingerprint(detector: &MtcnnSettings, sampling: Sampling, animated: bool, scorers: &ScorerSet) -> String {
-    let mut hasher = Sha256::new();
-    for (name, bytes) in WEIGHTS {
-        hasher.update(name.as_bytes());
-        hasher.update(Sha256::digest(bytes));
-    }
-    let MtcnnSettings { min_face_px, thresholds, pyramid_factor } = detector;
-    let mut scorers: Vec<&str> = scorers.scorers().iter().map(|scorer| scorer.digest.as_str()).collect();
-    scorers.sort_unstable(); // whichever was named first
-    let scorers = if scorers.is_empty() { "none".to_owned() } else { scorers.join(" ") };
-    hasher.update(format!(
-        "mtcnn min_face_px={min_face_px} thresholds={thresholds:?} factor={pyramid_factor}\n\
-         preprocess={PREPROCESS_VERSION}\nvideo={VIDEO_VERSION} sampling={sampling} animated={animated}\nscorer={scorers}"
-    ));
-    hexadecimal(&hasher.finalize())
-}
-
-/// A run is written once: parts of an earlier attempt, whole or not, are never mixed with those of another.
-async fn refuse_used_run_id(store: &dyn Store, dt: &str, run_id: &str) -> Result<(), Error> {
-    let tables = tables::describe().into_iter().map(|table| part::folder(table.name, dt, run_id));
-    for prefix in tables.chain([success_key(run_id)]) {
-        match store.list(&prefix).try_next().await {
-            Ok(None) | Err(StoreError::NotFound { .. }) => {}
-            Ok(Some(found)) => {
-                return Err(Error::Usage(format!(
-                    "run {run_id:?} exists at this destination ({}): choose another --run-id",
-                    found.key
-                )));
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
-}
-
-fn success_key(run_id: &str) -> String {
-    format!("_runs/{run_id}/SUCCESS.json")
 }

@@ -380,12 +380,12 @@ fn unset(name: &str) -> &'static str {
     }
 }
 
-fn in_range<T: PartialOrd + Display>(name: &str, value: T, min: T, max: T) -> Result<(), String> {
+pub(crate) fn in_range<T: PartialOrd + Display>(name: &str, value: T, min: T, max: T) -> Result<(), String> {
     if value >= min && value <= max { Ok(()) } else { Err(format!("{name}: expected {min} to {max}, found {value}")) }
 }
 
 /// A run's name is a part of keys, of paths and of Hive partitions.
-fn check_run_id(run_id: &str) -> Result<(), String> {
+pub(crate) fn check_run_id(run_id: &str) -> Result<(), String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
     if run_id.is_empty() || run_id.len() > 128 || !run_id.chars().all(allowed) || run_id.starts_with('.') {
         return Err(format!(

@@ -25,6 +25,7 @@ pub mod memory;
 pub mod sample;
 pub mod score;
 pub mod scratch;
+pub mod slice;
 pub mod sniff;
 pub mod track;
 pub mod video;

@@ -8,6 +8,7 @@ use super::detect::DETECTOR;
 use super::embed::{Embedded, FrameFaces, Outcome, Rejected};
 use super::list::Media;
 use super::track;
+use crate::fingerprint::Fingerprint;
 use crate::limits;
 use crate::networks::weights::hexadecimal;
 use crate::scorers::{Score, Scorer, ScorerSet};
@@ -22,7 +23,7 @@ use crate::tables::tracks::TrackRow;
 #[derive(Debug, Clone)]
 pub struct RunFacts {
     pub bucket: String,
-    pub fingerprint: String,
+    pub fingerprint: Fingerprint,
     pub scorers: Arc<ScorerSet>,
     /// Whether the embeddings table is written; never without a scorer.
     pub keep_embeddings: bool,
@@ -261,7 +262,7 @@ fn media_row(media: &Media, facts: &RunFacts, viewer: Viewer) -> MediaRow {
         frames_sampled: media.frames_sampled.unwrap_or_else(|| i32::from(media.kind == Some("image"))),
         decoder_message: media.decoder_message.clone(),
         scorer: viewer.map(|(_, scorer)| scorer.id.clone()),
-        fingerprint: facts.fingerprint.clone(),
+        fingerprint: facts.fingerprint.whole.clone(),
         seconds: media.seconds,
         ..MediaRow::default()
     }

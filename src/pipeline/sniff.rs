@@ -81,6 +81,13 @@ const WEBM: VideoKind = VideoKind { container: "webm", demuxer: "matroska" };
 const AVI: VideoKind = VideoKind { container: "avi", demuxer: "avi" };
 const MPEG_TS: VideoKind = VideoKind { container: "mpegts", demuxer: "mpegts" };
 
+/// A container by the name that the column `container` has for it, as a picture's or a video's.
+#[must_use]
+pub fn container_named(name: &str) -> Option<&'static str> {
+    let videos = [MP4, MATROSKA, WEBM, AVI, MPEG_TS].map(|kind| kind.container);
+    IMAGES.iter().map(|kind| kind.container).chain(videos).find(|known| *known == name)
+}
+
 /// Images in the boxes of MP4, by the brand that their `ftyp` puts first.
 const IMAGE_BRANDS: [(&[u8; 4], &str); 12] = [
     (b"heic", "image/heic"),

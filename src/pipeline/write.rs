@@ -14,17 +14,13 @@ use tokio::sync::watch;
 use super::compute::Compute;
 use super::embed::Outcome;
 use super::score::{MediaRows, RunFacts, rows};
+use super::slice::SliceParts;
 use crate::error::Error;
 use crate::limits;
 use crate::progress::Progress;
 use crate::storage::Store;
 use crate::tables::PartContext;
-use crate::tables::embeddings::EmbeddingRow;
-use crate::tables::faces::FaceRow;
-use crate::tables::frames::FrameRow;
-use crate::tables::media::MediaRow;
-use crate::tables::part::{CommittedPart, EncodedPart, OpenPart};
-use crate::tables::tracks::TrackRow;
+use crate::tables::part::CommittedPart;
 
 /// Where parts go and how they are named.
 #[derive(Debug, Clone)]
@@ -132,7 +128,8 @@ impl Writer<'_> {
         let context = PartContext {
             run_id: self.destination.run_id.clone(),
             dt: self.destination.dt.clone(),
-            fingerprint: self.facts.fingerprint.clone(),
+            fingerprint: self.facts.fingerprint.whole.clone(),
+            detection_fingerprint: self.facts.fingerprint.detection.clone(),
             shard: 0,
             slice: slice_at,
         };
@@ -164,47 +161,6 @@ async fn in_pool<T: Send + 'static>(
     let failed = |e: &dyn std::fmt::Display| Error::Input(format!("slice {slice_at}: cannot be encoded: {e}"));
     let (result, _) = compute.run(work).await.map_err(|rejection| failed(&rejection.message))?;
     result.map_err(|e| failed(&e))
-}
-
-/// The parts of a slice. A table without rows has its part all the same: readers of a folder want to find its columns.
-struct SliceParts {
-    embeddings: Option<OpenPart<EmbeddingRow>>,
-    tracks: OpenPart<TrackRow>,
-    faces: OpenPart<FaceRow>,
-    frames: OpenPart<FrameRow>,
-    media: OpenPart<MediaRow>,
-}
-
-impl SliceParts {
-    fn new(context: &PartContext, keep_embeddings: bool) -> Result<Self, ParquetError> {
-        Ok(Self {
-            embeddings: keep_embeddings.then(|| OpenPart::new(context)).transpose()?,
-            tracks: OpenPart::new(context)?,
-            faces: OpenPart::new(context)?,
-            frames: OpenPart::new(context)?,
-            media: OpenPart::new(context)?,
-        })
-    }
-
-    fn add(&mut self, rows: &[MediaRows]) -> Result<(), ParquetError> {
-        if let Some(embeddings) = &mut self.embeddings {
-            embeddings.add(&rows.iter().flat_map(|r| &r.embeddings).collect::<Vec<_>>())?;
-        }
-        self.tracks.add(&rows.iter().flat_map(|r| &r.tracks).collect::<Vec<_>>())?;
-        self.faces.add(&rows.iter().flat_map(|r| &r.faces).collect::<Vec<_>>())?;
-        self.frames.add(&rows.iter().flat_map(|r| &r.frames).collect::<Vec<_>>())?;
-        self.media.add(&rows.iter().flat_map(|r| &r.media).collect::<Vec<_>>())
-    }
-
-    /// In the order in which they are committed.
-    fn finish(self) -> Result<Vec<EncodedPart>, ParquetError> {
-        let mut parts = vec![];
-        if let Some(embeddings) = self.embeddings {
-            parts.push(embeddings.encode()?);
-        }
-        parts.extend([self.tracks.encode()?, self.faces.encode()?, self.frames.encode()?, self.media.encode()?]);
-        Ok(parts)
-    }
 }
 
 #[cfg(test)]

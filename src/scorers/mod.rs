@@ -20,6 +20,7 @@ mod recipe;
 pub mod registry;
 mod set;
 pub mod store;
+mod stored;
 mod untrained;
 
 use std::path::Path;
@@ -111,15 +112,19 @@ impl Opening<'_> {
     pub async fn open(&self, choices: &[ScorerChoice]) -> Result<ScorerSet, Error> {
         let mut opened = vec![];
         for choice in choices {
-            opened.push(match choice {
-                ScorerChoice::None => continue,
-                ScorerChoice::UntrainedDemo => untrained::open(self.device)?,
-                ScorerChoice::Named(name) => self.open_named(name).await?,
-            });
+            opened.extend(self.open_one(choice).await?);
         }
         let set = ScorerSet::new(opened, self.device)?;
         golden::check(&set)?;
         Ok(set)
+    }
+
+    async fn open_one(&self, choice: &ScorerChoice) -> Result<Option<set::Opened>, Error> {
+        Ok(match choice {
+            ScorerChoice::None => None,
+            ScorerChoice::UntrainedDemo => Some(untrained::open(self.device)?),
+            ScorerChoice::Named(name) => Some(self.open_named(name).await?),
+        })
     }
 
     async fn open_named(&self, name: &str) -> Result<set::Opened, Error> {

@@ -7,6 +7,7 @@ use candle_core::{Device, Tensor};
 use image::RgbImage;
 
 use super::golden::Golden;
+use super::stored::StoredTower;
 use super::{CropRecipe, EmbeddingRecipe, Head, InputRecipe, Score, Tap};
 use crate::error::Error;
 use crate::limits;
@@ -82,22 +83,36 @@ pub struct ScorerSet {
     /// How the embeddings table calls each of them.
     crop_ids: Vec<String>,
     passes: Vec<Pass>,
-    towers: Vec<(String, ClipVision)>,
+    towers: Vec<(String, Sight)>,
     device: Device,
+}
+
+/// What is in memory of a tower.
+#[derive(Debug)]
+pub(super) enum Sight {
+    /// All of it, for pictures.
+    Pictures(Box<ClipVision>),
+    /// What comes behind the pooled output, for vectors that are stored.
+    Stored(StoredTower),
 }
 
 impl ScorerSet {
     /// # Errors
     /// Two scorers of one name; a tower whose weights are not what its configuration says.
     pub(super) fn new(opened: Vec<Opened>, device: &Device) -> Result<Self, Error> {
-        let mut set = Self {
-            scorers: vec![],
-            crops: vec![],
-            crop_ids: vec![],
-            passes: vec![],
-            towers: vec![],
-            device: device.clone(),
+        let whole = |tower: &Tower| {
+            let vision = ClipVision::new(tower.config.clone(), &tower.weights)?;
+            Ok(Sight::Pictures(Box::new(vision)))
         };
+        Self::with_towers(opened, device, whole)
+    }
+
+    pub(super) fn with_towers(
+        opened: Vec<Opened>,
+        device: &Device,
+        open: impl Fn(&Tower) -> Result<Sight, NetworkError>,
+    ) -> Result<Self, Error> {
+        let mut set = Self::none(device);
         for Opened { scorer, tower } in opened {
             if set.scorers.iter().any(|other| other.id == scorer.id) {
                 return Err(Error::Usage(format!(
@@ -109,7 +124,8 @@ impl ScorerSet {
             let tower_at = match set.towers.iter().position(|(id, _)| *id == tower.id) {
                 Some(at) => at,
                 None => {
-                    set.towers.push((tower.id, ClipVision::new(tower.config, &tower.weights).map_err(failed)?));
+                    let sight = open(&tower).map_err(failed)?;
+                    set.towers.push((tower.id, sight));
                     set.towers.len() - 1
                 }
             };
@@ -171,37 +187,54 @@ impl ScorerSet {
     /// # Errors
     /// Only a device that fails.
     pub fn score(&self, pass: &Pass, squares: &[&RgbImage]) -> Result<Vec<ScoredCrop>, Error> {
-        let tokens = self.towers[pass.tower].1.config().tokens();
+        let tower = match &self.towers[pass.tower] {
+            (_, Sight::Pictures(tower)) => tower,
+            (id, Sight::Stored(_)) => {
+                return Err(Error::Input(format!("tower {id:?}: opened for stored vectors only")));
+            }
+        };
+        let tokens = tower.config().tokens();
         let batch = if self.device.is_cpu() { (limits::CPU_TOWER_TOKENS / tokens).max(1) } else { limits::EMBED_BATCH };
         let mut scored = Vec::with_capacity(squares.len());
         for squares in squares.chunks(batch) {
-            scored.extend(self.score_batch(pass, squares)?);
+            scored.extend(self.score_batch(pass, tower, squares)?);
         }
         Ok(scored)
     }
 
-    fn score_batch(&self, pass: &Pass, squares: &[&RgbImage]) -> Result<Vec<ScoredCrop>, Error> {
-        let (tower_id, tower) = &self.towers[pass.tower];
+    fn score_batch(&self, pass: &Pass, tower: &ClipVision, squares: &[&RgbImage]) -> Result<Vec<ScoredCrop>, Error> {
+        let tower_id = self.tower_id(pass);
         let failed = |e: NetworkError| Error::Input(format!("tower {tower_id:?}: {e}"));
         let CropRecipe { mean, deviation, .. } = self.crops[pass.crop];
         let embeddings = tower.forward_squares(squares, mean, deviation).map_err(failed)?;
         let to_rows = |t: &Tensor| t.to_vec2::<f32>().map_err(|e| failed(e.into()));
         let pooled = to_rows(&embeddings.pooled)?;
-        let wants_projected = pass.scorers.iter().any(|at| self.scorers[*at].embedding.tap == Tap::Projected);
-        let projected = if wants_projected { to_rows(&embeddings.projected)? } else { vec![] };
-        let scores = |row: usize| {
-            let of_scorer = |at: &usize| {
-                let Scorer { embedding, head, .. } = &self.scorers[*at];
-                let tapped = match embedding.tap {
-                    Tap::Pooled => &pooled[row],
-                    Tap::Projected => &projected[row],
-                };
-                head.score(tapped, embedding.l2)
-            };
-            pass.scorers.iter().map(of_scorer).collect()
-        };
-        let scores: Vec<Vec<Option<Score>>> = (0..pooled.len()).map(scores).collect();
+        let projected = if self.wants_projected(pass) { to_rows(&embeddings.projected)? } else { vec![] };
+        let scores = |row: usize| self.scores_of(pass, &pooled[row], projected.get(row).map(Vec::as_slice));
+        let scores: Vec<_> = (0..pooled.len()).map(scores).collect();
         Ok(pooled.into_iter().zip(scores).map(|(pooled, scores)| ScoredCrop { pooled, scores }).collect())
+    }
+
+    pub(super) fn wants_projected(&self, pass: &Pass) -> bool {
+        pass.scorers.iter().any(|at| self.scorers[*at].embedding.tap == Tap::Projected)
+    }
+
+    /// What each scorer of the pass makes of one embedding. `projected` is there where one of them wants it.
+    pub(super) fn scores_of(&self, pass: &Pass, pooled: &[f32], projected: Option<&[f32]>) -> Vec<Option<Score>> {
+        let of_scorer = |at: &usize| {
+            let Scorer { embedding, head, .. } = &self.scorers[*at];
+            let tapped = match embedding.tap {
+                Tap::Pooled => pooled,
+                Tap::Projected => projected?,
+            };
+            head.score(tapped, embedding.l2)
+        };
+        pass.scorers.iter().map(of_scorer).collect()
+    }
+
+    /// What is in memory of a pass's tower.
+    pub(super) fn sight(&self, pass: &Pass) -> &Sight {
+        &self.towers[pass.tower].1
     }
 
     /// The logit that one scorer gives one picture that was cut out already.

@@ -9,6 +9,7 @@ pub mod faces;
 pub mod frames;
 pub mod media;
 pub mod part;
+pub mod stored;
 pub mod tracks;
 
 use std::sync::Arc;

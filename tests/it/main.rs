@@ -27,6 +27,8 @@
 //! - `doctor`             what a machine has that a run needs, and the way out where it has not
 //! - `run_models`         scorers by name: pulled on first use, from a hub or a bucket, or a stop before any work
 //! - `run_scorers`        several scorers in one run; licences and golden vectors
+//! - `rescore`            new scores from stored embeddings: the rows of a run, bit for bit; several runs; shards
+//! - `rescore_stopped`    rescoring that is refused, stopped or fed with broken parts, and what the next attempt makes of it
 //! - `scorer_files`       pipes and devices where a file is expected
 //! - `scorer_scores`      the scores of a scorer of one's own, against plain arithmetic
 //! - `scorer_refused`     everything that can be wrong with one
@@ -79,6 +81,8 @@ mod parity_text;
 mod parity_video;
 mod probe;
 mod program;
+mod rescore;
+mod rescore_stopped;
 mod run_animated;
 mod run_bad;
 mod run_choices;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use candle_core::Device;
+use deepsweep::fingerprint::Fingerprint;
 use deepsweep::networks::mtcnn::{Face, FaceBox};
 use deepsweep::pipeline::detect::Detection;
 use deepsweep::pipeline::embed::{Embedded, EmbeddedCrop, FrameFaces, Rejected};
@@ -76,7 +77,8 @@ fn media_of(kind: &'static str) -> Media {
 }
 
 fn facts(scorers: ScorerSet) -> RunFacts {
-    let (bucket, fingerprint) = ("b".to_owned(), "f".to_owned());
+    let bucket = "b".to_owned();
+    let fingerprint = Fingerprint { detection: "d".to_owned(), whole: "f".to_owned() };
     RunFacts { bucket, fingerprint, scorers: Arc::new(scorers), keep_embeddings: true }
 }
 

@@ -10,6 +10,7 @@ mod candle_vision;
 mod config;
 mod direct;
 mod layers;
+mod projection;
 mod text;
 mod text_config;
 mod tokenizer;
@@ -17,6 +18,7 @@ mod vision;
 mod vocabulary;
 
 pub use config::{Activation, ClipVisionConfig};
+pub use projection::Projection;
 pub use text::{ClipText, TOKEN_EMBEDDING};
 pub use text_config::{ClipTextConfig, PooledAt};
 pub use tokenizer::ClipTokenizer;

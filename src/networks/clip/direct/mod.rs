@@ -15,9 +15,11 @@ use deepsweep_kernels::{Finish, HeadScratch, LayerNorm, PackedMatrix};
 
 use self::block::DirectBlock;
 pub(super) use self::patches::Pictures;
-use self::product::{Picked, multiply, normalise};
+use self::product::normalise;
+pub(super) use self::product::{Picked, multiply};
 use self::shelf::Shelf;
 use super::config::ClipVisionConfig;
+use super::projection::Projection;
 use super::vision::Embeddings;
 use crate::networks::NetworkError;
 use crate::networks::weights::Weights;
@@ -33,7 +35,7 @@ pub(super) struct DirectVision {
     norm_in: LayerNorm,
     blocks: Vec<DirectBlock>,
     norm_out: LayerNorm,
-    projection: PackedMatrix, // [hidden, projection]
+    projection: Projection,
     buffers: Shelf<Buffers>,
 }
 
@@ -60,7 +62,6 @@ impl DirectVision {
         let blocks = (0..config.layers)
             .map(|i| DirectBlock::new(w, &format!("vision_model.encoder.layers.{i}"), config.block()))
             .collect::<Result<_, _>>()?;
-        let projection = values(w, "visual_projection.weight", &[config.projection, hidden])?;
         Ok(Self {
             patch_px,
             image_px: config.image_px,
@@ -71,7 +72,7 @@ impl DirectVision {
             norm_in: layer_norm(w, "vision_model.pre_layrnorm", hidden, epsilon)?,
             blocks,
             norm_out: layer_norm(w, "vision_model.post_layernorm", hidden, epsilon)?,
-            projection: PackedMatrix::new(&projection, None, hidden),
+            projection: Projection::new(config, w)?,
             buffers: Shelf::default(),
         })
     }
@@ -85,11 +86,7 @@ impl DirectVision {
 
     /// [b, hidden] → [b, projection]
     pub(super) fn project(&self, pooled: &[f32]) -> Result<Tensor, NetworkError> {
-        let width = self.projection.width();
-        let mut projected = vec![0.0; pooled.len() / self.hidden * width];
-        let all = Picked::all(self.hidden);
-        multiply(all.rows(pooled), &self.projection, Finish::Store, Picked::all(width).rows_mut(&mut projected));
-        Ok(Tensor::from_vec(projected, ((), width), &Device::Cpu)?)
+        Ok(Tensor::from_vec(self.projection.project(pooled), ((), self.projection.width()), &Device::Cpu)?)
     }
 
     fn pooled(&self, pictures: &Pictures, buffers: &mut Buffers) -> Vec<f32> {

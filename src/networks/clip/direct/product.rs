@@ -16,7 +16,7 @@ const MIN_NORMS: usize = 32;
 
 /// Some rows of each picture: of `of`, those from `from` on, `count` of them.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Picked {
+pub struct Picked {
     pub of: usize,
     pub from: usize,
     pub count: usize,
@@ -40,7 +40,7 @@ impl Picked {
 }
 
 /// `x` · `matrix` → `out`, finished as `finish` says.
-pub(super) fn multiply(x: Vec<&[f32]>, matrix: &PackedMatrix, finish: Finish, out: Vec<&mut [f32]>) {
+pub fn multiply(x: Vec<&[f32]>, matrix: &PackedMatrix, finish: Finish, out: Vec<&mut [f32]>) {
     let threads = rayon::current_num_threads();
     let row_parts = x.len().div_ceil(PART_ROWS);
     let column_parts = (threads * PARTS_A_THREAD.div_ceil(row_parts.max(1))).min(matrix.panels());
