@@ -11,6 +11,9 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use crate::device::DeviceChoice;
 use crate::doctor::DoctorArgs;
 use crate::ffmpeg::contain::ContainArgs;
+use crate::labelled::args::{
+    CALIBRATE_EXAMPLES, CalibrateArgs, EVALUATE_EXAMPLES, EvaluateArgs, FIT_EXAMPLES, FitArgs,
+};
 use crate::rescore::flags::{self, RescoreArgs};
 use crate::scorers::ScorerChoice;
 
@@ -61,6 +64,15 @@ pub enum Command {
     /// Score the stored embeddings of finished runs with other heads; no media is fetched or decoded
     #[command(after_help = flags::EXAMPLES)]
     Rescore(Box<RescoreArgs>),
+    /// Fit a head to labelled results: a scorer of your own
+    #[command(after_help = FIT_EXAMPLES)]
+    Fit(Box<FitArgs>),
+    /// Calibrate a scorer to labelled results: what share of such faces is fake, and from which score on
+    #[command(after_help = CALIBRATE_EXAMPLES)]
+    Calibrate(Box<CalibrateArgs>),
+    /// Tell how well a run's scores part fakes from real ones, by labels
+    #[command(after_help = EVALUATE_EXAMPLES)]
+    Evaluate(Box<EvaluateArgs>),
     /// List, pull, check and import the models that scorers are made of
     #[command(after_help = MODELS_EXAMPLES)]
     Models(ModelsArgs),

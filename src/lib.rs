@@ -28,6 +28,7 @@ pub mod settings;
 
 pub mod doctor;
 pub mod fingerprint;
+pub mod labelled;
 pub mod models;
 pub mod record;
 pub mod rescore;
@@ -43,6 +44,8 @@ pub mod scorers;
 pub mod tables;
 
 pub mod storage;
+
+pub mod statistics;
 
 pub mod device;
 pub mod error;

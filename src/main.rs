@@ -14,7 +14,7 @@ use deepsweep::rescore::flags::RescoreArgs;
 use deepsweep::rescore::settings::RescoreSettings;
 use deepsweep::scorers::store::{ModelStore, StoreSettings};
 use deepsweep::settings::{Settings, Surroundings};
-use deepsweep::{doctor, limits, logging, models, rescore, run, tables};
+use deepsweep::{doctor, labelled, limits, logging, models, rescore, run, tables};
 use tikv_jemallocator::Jemalloc;
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +26,9 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run_command(&args),
         Command::Rescore(args) => rescore_command(&args),
+        Command::Fit(args) => labelled_command(&labelled::Task::Fit(*args)),
+        Command::Calibrate(args) => labelled_command(&labelled::Task::Calibrate(*args)),
+        Command::Evaluate(args) => labelled_command(&labelled::Task::Evaluate(*args)),
         Command::Models(args) => models_command(&args),
         Command::Doctor(args) => doctor_command(&args).map_err(|error| (error, LogFormat::Text)),
         Command::Contain(args) => return contain::enter(&args),
@@ -108,6 +111,27 @@ fn models_command(args: &ModelsArgs) -> Result<(), (Error, LogFormat)> {
     });
     display.clear();
     done.map_err(|error| (error, log))
+}
+
+fn labelled_command(task: &labelled::Task) -> Result<(), (Error, LogFormat)> {
+    let flags = task.flags();
+    let log = flags.log.unwrap_or(LogFormat::Text);
+    let display = start_display(log, flags.quiet);
+    let around = labelled::Surroundings { variable: &variable, display: &display, scratch: std::env::temp_dir() };
+    let done = runtime().and_then(|runtime| {
+        let report = runtime.block_on(async {
+            let shutdown = CancellationToken::new();
+            stop_on_signals(shutdown.clone())?;
+            tokio::select! {
+                report = labelled::run(task, &around) => report,
+                () = shutdown.cancelled() => Err(Error::TryAgain("stopped by a signal; nothing was written".to_owned())),
+            }
+        });
+        runtime.shutdown_background();
+        report
+    });
+    display.clear();
+    done.and_then(|report| print(&report)).map_err(|error| (error, log))
 }
 
 fn doctor_command(args: &doctor::DoctorArgs) -> Result<(), Error> {

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use bytesize::ByteSize;
 
-use crate::cli::{ModelsCommand, ModelsFlags};
+use crate::cli::{ModelsCommand, ModelsFlags, S3Flags};
 use crate::error::Error;
 use crate::progress::Display;
 use crate::scorers::import;
@@ -47,7 +47,7 @@ pub async fn run(command: &ModelsCommand, around: &Around<'_>) -> Result<(), Err
     let named = flags.store.registry.clone().or_else(|| (around.variable)("DEEPSWEEP_REGISTRY").map(PathBuf::from));
     let registry = Registry::open(named.filter(|path| !path.as_os_str().is_empty()).as_deref())?;
     let choice = StoreChoice { models: flags.store.models.clone(), offline: flags.store.offline };
-    let store = ModelStore::new(StoreSettings::resolve(&choice, s3_options(&flags), around.variable)?);
+    let store = ModelStore::new(StoreSettings::resolve(&choice, s3_options(&flags.s3), around.variable)?);
     match command {
         ModelsCommand::List { json, .. } => {
             (around.print)(&if *json { list::json(&registry, &store) } else { list::table(&registry, &store) })
@@ -79,8 +79,9 @@ async fn pull(
     Ok(())
 }
 
-fn s3_options(flags: &ModelsFlags) -> S3Options {
-    let flags = &flags.s3;
+/// Flags as they are typed → how to reach S3.
+#[must_use]
+pub fn s3_options(flags: &S3Flags) -> S3Options {
     S3Options {
         endpoint_url: flags.endpoint_url.clone(),
         region: flags.region.clone(),

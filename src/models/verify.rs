@@ -106,6 +106,10 @@ async fn check_folder(folder: &Path, store: &ModelStore) -> Result<Vec<Checked>,
     };
     match tower.place {
         TowerPlace::Hub(tower) => store.check(&Downloads { name, tower, head }).await,
+        TowerPlace::Untrained => match head {
+            Some(head) => store.check_url(&head).await,
+            None => Ok(vec![]),
+        },
         TowerPlace::Folder { path, files } => {
             let check = |(file, pin): (String, _)| {
                 let path = folder.join(&path).join(file);

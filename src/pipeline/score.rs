@@ -139,7 +139,7 @@ fn add_rows_of(
     let frame_rows: Vec<FrameRow> =
         frames.iter().zip(&scores.0).map(|(frame, scores)| frame_row(frame, scores, &base, looks)).collect();
     let mut face_rows: Vec<FaceRow> =
-        frames.iter().zip(&scores.0).flat_map(|(frame, scores)| face_rows(frame, scores, &base, looks)).collect();
+        frames.iter().zip(&scores.0).flat_map(|(frame, scores)| face_rows(frame, scores, &base, viewer)).collect();
     for (face, track_id) in face_rows.iter_mut().zip(tracks.iter().copied().flatten().flatten()) {
         face.track_id = Some(*track_id);
     }
@@ -147,7 +147,8 @@ fn add_rows_of(
 
     let of_frames = scores.0.iter().filter_map(|frame| frame.own.and_then(Result::ok));
     let of_faces = scores.0.iter().flat_map(|frame| frame.faces.iter().filter_map(|face| face.and_then(Result::ok)));
-    let summary = ScoreSummary::of(of_frames.chain(of_faces).map(|score| score.score), limits::TOP_K);
+    let scored: Vec<Score> = of_frames.chain(of_faces).collect();
+    let summary = ScoreSummary::of(scored.iter().map(|score| score.score), limits::TOP_K);
     rows.media.push(MediaRow {
         status: if face_rows.is_empty() && summary.is_none() { Status::NoFace } else { Status::Ok },
         not_scored: summary.is_none().then(|| looks.reason(face_rows.iter().filter_map(|face| face.not_scored))),
@@ -156,12 +157,20 @@ fn add_rows_of(
         n_faces: face_rows.len() as i32,
         scores: summary,
         n_tracks: tracks.map(|_| track_rows.len() as i32),
+        share_above_threshold: share_above(&scored, viewer),
         score_track_max: track_rows.iter().filter_map(|row| row.scores).map(|s| s.mean).max_by(f32::total_cmp),
         ..base
     });
     rows.frames.extend(frame_rows);
     rows.faces.extend(face_rows);
     rows.tracks.extend(track_rows);
+}
+
+/// None without a threshold, and where nothing was scored.
+fn share_above(scored: &[Score], viewer: Viewer) -> Option<f32> {
+    let calibration = viewer?.1.calibration.as_ref()?;
+    let above: Vec<bool> = scored.iter().filter_map(|score| calibration.is_above(score.logit)).collect();
+    (!above.is_empty()).then(|| above.iter().filter(|above| **above).count() as f32 / above.len() as f32)
 }
 
 /// Once for each crop and tower, however many heads looked at it. A vector that is not finite has no row.
@@ -291,8 +300,9 @@ fn face_rows(
     frame: &FrameFaces,
     scores: &FrameScores,
     media: &MediaRow,
-    looks: Looks,
+    viewer: Viewer,
 ) -> impl Iterator<Item = FaceRow> {
+    let (looks, calibration) = (Looks::of(viewer), viewer.and_then(|(_, scorer)| scorer.calibration.as_ref()));
     let scores = scores.faces.iter().map(move |score| score.unwrap_or(Err(looks.no_crop())));
     frame.detections.iter().zip(scores).enumerate().map(move |(i, (detection, score))| FaceRow {
         media_id: media.media_id.clone(),
@@ -305,7 +315,8 @@ fn face_rows(
         detector: DETECTOR,
         logit: score.ok().map(|s| s.logit),
         score: score.ok().map(|s| s.score),
-        calibrated_score: None,
+        calibrated_score: score.ok().zip(calibration).map(|(s, calibration)| calibration.score(s.logit)),
+        above_threshold: score.ok().zip(calibration).and_then(|(s, calibration)| calibration.is_above(s.logit)),
         not_scored: score.err(),
         sharpness: detection.sharpness,
         scorer: media.scorer.clone(),

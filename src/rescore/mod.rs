@@ -10,16 +10,16 @@
 //! than the projection.
 
 mod claim;
-mod fetch;
+pub mod fetch;
 mod finish;
 pub mod flags;
 mod left_out;
 mod recall;
 mod scoring;
-mod serve;
+pub mod serve;
 pub mod settings;
 mod slice;
-mod source;
+pub mod source;
 mod summary;
 mod work;
 

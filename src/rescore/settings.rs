@@ -8,6 +8,7 @@ use super::flags::{RescoreArgs, RunPlace, Shard};
 use crate::cli::LogFormat;
 use crate::error::Error;
 use crate::limits;
+use crate::models::s3_options;
 use crate::scorers::store::StoreChoice;
 use crate::scorers::{ScorerChoice, names};
 use crate::settings::{Explained, Origin, Surroundings, check_run_id, in_range};
@@ -46,7 +47,7 @@ impl RescoreSettings {
     }
 
     fn resolved(args: &RescoreArgs, surroundings: &Surroundings) -> Result<Self, String> {
-        let RescoreArgs { s3, store, .. } = args;
+        let store = &args.store;
         if args.scorer.contains(&ScorerChoice::None) {
             return Err("scorer: expected one that scores, found none".to_owned());
         }
@@ -80,14 +81,7 @@ impl RescoreSettings {
             models: StoreChoice { models: store.models.clone(), offline: store.offline },
             log: args.log.unwrap_or(LogFormat::Text),
             quiet: args.quiet,
-            s3: S3Options {
-                endpoint_url: s3.endpoint_url.clone(),
-                region: s3.region.clone(),
-                path_style: s3.path_style,
-                anonymous: s3.anonymous,
-                conditional_writes: !s3.unconditional_writes,
-                ..S3Options::default()
-            },
+            s3: s3_options(&args.s3),
         })
     }
 

@@ -19,6 +19,12 @@ use crate::tables::part::CommittedPart;
 /// What a slice is read from; tracks are made anew.
 pub const TABLES: [&str; 4] = ["media", "frames", "faces", "embeddings"];
 
+/// Places in [`TABLES`].
+pub const MEDIA: usize = 0;
+pub const FRAMES: usize = 1;
+pub const FACES: usize = 2;
+pub const EMBEDDINGS: usize = 3;
+
 /// A run that stands, and where.
 #[derive(Debug, Clone)]
 pub struct Source {

@@ -9,7 +9,8 @@ use serde::Deserialize;
 
 use super::prompts::Prompts;
 use super::store::{FilePin, HubFiles, UrlFile};
-use super::{EmbeddingRecipe, InputRecipe, Tap};
+use super::untrained::VERSION as UNTRAINED_VERSION;
+use super::{Calibration, EmbeddingRecipe, InputRecipe, Tap};
 
 /// One scorer, in the words of its author.
 #[derive(Debug, Clone, Deserialize)]
@@ -23,6 +24,7 @@ pub struct ScorerFile {
     pub input: InputRecipe,
     pub embedding: EmbeddingRecipe,
     pub head: HeadEntry,
+    pub calibration: Option<Calibration>,
     #[serde(default)]
     pub golden: Vec<GoldenEntry>,
 }
@@ -48,12 +50,15 @@ pub enum TowerPlace {
         files: BTreeMap<String, FilePin>,
     },
     Hub(HubFiles),
+    /// The random tower of `untrained-demo`: nothing is fetched, and what is scored with it is an example.
+    Untrained,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TowerWords {
     path: Option<PathBuf>,
+    untrained: Option<String>,
     repository: Option<String>,
     revision: Option<String>,
     #[serde(default)]
@@ -68,7 +73,7 @@ impl TryFrom<TowerWords> for TowerEntry {
     type Error = String;
 
     fn try_from(words: TowerWords) -> Result<Self, String> {
-        let TowerWords { path, repository, revision, files, config, prefix, overlay } = words;
+        let TowerWords { path, untrained, repository, revision, files, config, prefix, overlay } = words;
         let place = match (path, repository, revision) {
             (Some(path), None, None) => {
                 for (name, pin) in &files {
@@ -80,6 +85,17 @@ impl TryFrom<TowerWords> for TowerEntry {
                 let files = HubFiles { repository, revision, files };
                 files.check().map_err(|what| format!("tower.{what}"))?;
                 TowerPlace::Hub(files)
+            }
+            (None, None, None) if untrained.is_some() => {
+                let alone = files.is_empty() && config.is_none() && prefix.is_empty() && overlay.is_none();
+                match untrained {
+                    Some(version) if alone && version == UNTRAINED_VERSION => TowerPlace::Untrained,
+                    _ => {
+                        return Err(format!(
+                            "tower.untrained: expected \"{UNTRAINED_VERSION}\", and nothing beside it"
+                        ));
+                    }
+                }
             }
             _ => return Err("tower: expected either path, or repository with revision and files".to_owned()),
         };

@@ -13,6 +13,10 @@ use crate::error::Error;
 /// stay far below; another resize rule, tap or activation far above.
 const NEAR: f64 = 1e-3;
 
+/// And how far its logit, as a share of it: where a score is 0 or 1 to three digits only the logit tells scorers apart.
+/// Towers in half precision stay below a hundredth.
+const NEAR_LOGIT: f32 = 0.05;
+
 /// A crop has a few megapixels; this is a lossless one of 20.
 const MAX_PICTURE_BYTES: u64 = 64 << 20;
 
@@ -53,7 +57,10 @@ pub(super) fn check(set: &ScorerSet) -> Result<(), Error> {
         for golden in &scorer.goldens {
             let found = set.logit_of(index, &golden.picture)?;
             let probability = |logit: f32| 1.0 / (1.0 + (-f64::from(logit)).exp());
-            let is_near = |logit: &f32| (probability(*logit) - probability(golden.logit)).abs() <= NEAR;
+            let is_near = |logit: &f32| {
+                (probability(*logit) - probability(golden.logit)).abs() <= NEAR
+                    && (logit - golden.logit).abs() <= NEAR_LOGIT * (1.0 + golden.logit.abs())
+            };
             if !found.is_some_and(|logit| is_near(&logit)) {
                 return Err(Error::Input(format!(
                     "scorer {:?}: golden picture {:?}: expected logit {}, found {}: weights, recipe or program are not \

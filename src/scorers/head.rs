@@ -1,5 +1,8 @@
 //! Embedding → logit → score. Class order: real = 0, fake = 1.
 
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+
 use crate::networks::NetworkError;
 use crate::networks::weights::Weights;
 
@@ -87,6 +90,20 @@ impl Head {
     }
 }
 
+/// A linear head of one row as a file: `weight` [1, d] and `bias` [1] in safetensors.
+#[must_use]
+pub fn linear_file(weight: &[f32], bias: f32) -> Vec<u8> {
+    let little_endian = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+    let (weight_bytes, bias_bytes) = (little_endian(weight), little_endian(&[bias]));
+    let views = [
+        ("weight", TensorView::new(Dtype::F32, vec![1, weight.len()], &weight_bytes)),
+        ("bias", TensorView::new(Dtype::F32, vec![1], &bias_bytes)),
+    ];
+    let views: Vec<_> = views.into_iter().filter_map(|(name, view)| Some((name, view.ok()?))).collect();
+    // Lengths are those of the shapes: it cannot fail.
+    safetensors::serialize(views, None).unwrap_or_default()
+}
+
 /// Reads the two prompt embeddings and the logit scale of a zero-shot head's file: the one tensor of shape
 /// [2, width] (by convention `prompt_embeddings`), and `logit_scale` ([] or [1]) unless the recipe gave it.
 ///
@@ -145,7 +162,7 @@ fn dot(a: &[f32], b: &[f32]) -> f64 {
 }
 
 /// None for a vector of length zero or one that is not finite: it has no direction.
-fn unit_length(x: &[f32]) -> Option<Vec<f32>> {
+pub(super) fn unit_length(x: &[f32]) -> Option<Vec<f32>> {
     let length = dot(x, x).sqrt();
     (length.is_finite() && length > 0.0).then(|| x.iter().map(|v| (f64::from(*v) / length) as f32).collect())
 }

@@ -1,5 +1,6 @@
 //! A scorer whose files are here → [`Opened`], ready for a set: everything is read and checked but the tower's tensors.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
@@ -11,14 +12,14 @@ use super::locate::Located;
 use super::prompts::{self, TextCheckpoint};
 use super::set::{Opened, Tower};
 use super::store::HubFiles;
-use super::{OpenStore, Scorer, Tap, golden};
+use super::{OpenStore, Scorer, Tap, golden, untrained};
 use crate::error::Error;
 use crate::networks::NetworkError;
 use crate::networks::clip::ClipVisionConfig;
 use crate::networks::weights::{Weights, checkpoint_files, hexadecimal, sha256_of_file};
 
 /// Configurations that a registry may name where a checkpoint has none of its own.
-const CONFIGS: [(&str, &str); 1] =
+pub(super) const CONFIGS: [(&str, &str); 1] =
     [("clip-vit-large-patch14.json", include_str!("../../models/configs/clip-vit-large-patch14.json"))];
 
 /// `store`: opened for the embeddings of prompts, which are kept there.
@@ -28,7 +29,8 @@ const CONFIGS: [(&str, &str); 1] =
 pub(super) fn load(located: &Located, store: OpenStore<'_>, device: &Device) -> Result<Opened, Error> {
     let file = &located.words.file;
     let failed = |e: NetworkError| located.words.wrong(&e);
-    let (config, config_hash) = read_config(located).map_err(failed)?;
+    let tower = read_tower(located, device).map_err(failed)?;
+    let (config, tower_hash) = (&tower.tower.config, &tower.hash);
     for crop in file.input.crops() {
         if crop.size_px as usize != config.image_px {
             return Err(located.words.wrong(&format_args!(
@@ -41,13 +43,12 @@ pub(super) fn load(located: &Located, store: OpenStore<'_>, device: &Device) -> 
         Tap::Pooled => config.hidden,
         Tap::Projected => config.projection,
     };
-    let tower_hash = tower_hash(located, &config_hash).map_err(failed)?;
-    let (head, head_stated) = read_head(located, width, &tower_hash, store).map_err(failed)?;
+    let (head, head_stated) = read_head(located, width, tower_hash, store).map_err(failed)?;
     let mut hasher = Sha256::new();
     // Paths are left out: where a file lies does not change the number, what is in it does.
-    let stated = serde_json::to_string(&(&file.name, &file.version, &file.input, &file.embedding))
-        .map_err(|e| located.words.wrong(&e))?;
-    for part in [&stated, &tower_hash, &head_stated] {
+    let stated = (&file.name, &file.version, &file.input, &file.embedding, &file.calibration);
+    let stated = serde_json::to_string(&stated).map_err(|e| located.words.wrong(&e))?;
+    for part in [&stated, tower_hash, &head_stated] {
         hasher.update(part.as_bytes());
         hasher.update([0]);
     }
@@ -59,16 +60,30 @@ pub(super) fn load(located: &Located, store: OpenStore<'_>, device: &Device) -> 
             input: file.input.clone(),
             embedding: file.embedding,
             digest: hexadecimal(&hasher.finalize()),
-            warning: None,
+            warning: (file.tower.place == TowerPlace::Untrained).then_some(untrained::TOWER_WARNING),
+            calibration: file.calibration.clone(),
             goldens: golden::read(located).map_err(|what| located.words.wrong(&what))?,
             head,
         },
-        tower: Tower {
-            id: tower_id(&config, &tower_hash),
-            config,
-            weights: tower_weights(located, device).map_err(failed)?,
-        },
+        tower: tower.tower,
     })
+}
+
+/// A tower, and the hash of everything that its numbers come from.
+struct ReadTower {
+    tower: Tower,
+    hash: String,
+}
+
+fn read_tower(located: &Located, device: &Device) -> Result<ReadTower, NetworkError> {
+    if located.words.file.tower.place == TowerPlace::Untrained {
+        let tower = untrained::tower(device)?;
+        return Ok(ReadTower { hash: tower.id.clone(), tower });
+    }
+    let (config, config_hash) = read_config(located)?;
+    let hash = tower_hash(located, &config_hash)?;
+    let id = tower_id(&config, &hash);
+    Ok(ReadTower { tower: Tower { id, config, weights: tower_weights(located, device)? }, hash })
 }
 
 /// The tower's checkpoint under transformers' names, with what the scorer puts over it.
@@ -177,7 +192,10 @@ fn tower_hash(located: &Located, config_hash: &str) -> Result<String, NetworkErr
     let mut hasher = Sha256::new();
     hasher.update(config_hash);
     let tower = &located.words.file.tower;
-    let (TowerPlace::Folder { files: pins, .. } | TowerPlace::Hub(HubFiles { files: pins, .. })) = &tower.place;
+    let pins = match &tower.place {
+        TowerPlace::Folder { files, .. } | TowerPlace::Hub(HubFiles { files, .. }) => files,
+        TowerPlace::Untrained => &BTreeMap::new(),
+    };
     for file in checkpoint_files(&located.tower)? {
         // What is pinned has just been checked: a gigabyte need not be read twice.
         match file.file_name().and_then(|name| pins.get(name.to_str()?)) {

@@ -14,6 +14,8 @@ use crate::progress::Display;
 #[derive(Debug)]
 pub(super) struct Words {
     pub file: ScorerFile,
+    /// The same as it is written.
+    pub table: toml::Table,
     /// How messages call it.
     pub origin: String,
     /// Where the files that the words name lie; none for the scorers that are built in.
@@ -24,6 +26,7 @@ pub(super) struct Words {
 #[derive(Debug)]
 pub(super) struct Located {
     pub words: Words,
+    /// Empty where the tower has no files.
     pub tower: PathBuf,
     /// Where the head has a file of its own.
     pub head: Option<PathBuf>,
@@ -33,6 +36,7 @@ impl Words {
     pub(super) fn of_entry(entry: &Entry, registry: &Registry) -> Self {
         Self {
             file: entry.file.clone(),
+            table: entry.table.clone(),
             origin: format!("scorer {:?}", entry.file.name),
             folder: registry.path.as_deref().and_then(Path::parent).map(Path::to_owned),
         }
@@ -54,7 +58,8 @@ impl Words {
         })?;
         let origin = format!("scorer file {:?}", path.display().to_string());
         let file = ScorerFile::parse(&text).map_err(|what| Error::Usage(format!("{origin}: {what}")))?;
-        Ok(Self { file, origin, folder: Some(folder.to_owned()) })
+        let table = text.parse().map_err(|what| Error::Usage(format!("{origin}: {what}")))?;
+        Ok(Self { file, table, origin, folder: Some(folder.to_owned()) })
     }
 
     /// A file that the scorer brings along.
@@ -83,9 +88,15 @@ pub(super) async fn locate(words: Words, store: OpenStore<'_>, display: &Display
             let ModelFiles { tower, head } = store()?.ensure_scorer(&downloads, display).await?;
             (tower, head)
         }
-        TowerPlace::Folder { path, files } => {
-            let tower = words.beside(path);
-            check_pins(&words, &tower, files)?;
+        place => {
+            let tower = match place {
+                TowerPlace::Folder { path, files } => {
+                    let tower = words.beside(path);
+                    check_pins(&words, &tower, files)?;
+                    tower
+                }
+                _ => PathBuf::new(),
+            };
             match &url {
                 Some(url) => (tower, Some(store()?.ensure_url(&url.url, &url.pin, display).await?)),
                 None => (tower, None),

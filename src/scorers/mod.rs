@@ -7,6 +7,8 @@
 //!
 //! A scorer gives a number or says that there is none; it never makes one up.
 
+pub mod calibration;
+pub mod derive;
 pub mod file;
 mod golden;
 mod head;
@@ -33,7 +35,8 @@ use self::store::ModelStore;
 use crate::error::Error;
 use crate::progress::Display;
 
-pub use self::head::{Head, Score};
+pub use self::calibration::Calibration;
+pub use self::head::{Head, Score, linear_file};
 pub use self::recipe::{CropRecipe, Cut, EmbeddingRecipe, InputRecipe, Tap};
 pub use self::set::{Pass, ScoredCrop, Scorer, ScorerSet};
 

@@ -30,6 +30,8 @@ pub struct Registry {
 pub struct Entry {
     /// Everything that a scorer.toml says.
     pub file: ScorerFile,
+    /// The same as it is written.
+    pub table: Table,
     /// What it is for, in one line.
     pub summary: String,
     /// Figures of others, none of them measured here.
@@ -110,7 +112,7 @@ impl Entry {
                 summary.chars().count()
             )));
         }
-        let file = ScorerFile::from_table(table).map_err(|e| named(&e))?;
+        let file = ScorerFile::from_table(table.clone()).map_err(|e| named(&e))?;
         let TowerPlace::Hub(tower) = file.tower.place.clone() else {
             return Err(named(&"tower: expected repository with revision and files, found a path"));
         };
@@ -118,7 +120,7 @@ impl Entry {
             HeadEntry::Linear(HeadPlace::Url(head)) => Some(head.clone()),
             _ => None,
         };
-        Ok(Self { downloads: Downloads { name, tower, head }, file, summary, published })
+        Ok(Self { downloads: Downloads { name, tower, head }, file, table, summary, published })
     }
 }
 

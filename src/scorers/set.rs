@@ -8,7 +8,7 @@ use image::RgbImage;
 
 use super::golden::Golden;
 use super::stored::StoredTower;
-use super::{CropRecipe, EmbeddingRecipe, Head, InputRecipe, Score, Tap};
+use super::{Calibration, CropRecipe, EmbeddingRecipe, Head, InputRecipe, Score, Tap};
 use crate::error::Error;
 use crate::limits;
 use crate::networks::NetworkError;
@@ -44,6 +44,7 @@ pub struct Scorer {
     pub digest: String,
     /// Said wherever the scorer appears.
     pub warning: Option<&'static str>,
+    pub calibration: Option<Calibration>,
     pub(super) goldens: Vec<Golden>,
     pub(super) head: Head,
 }

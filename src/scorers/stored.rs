@@ -3,8 +3,9 @@
 
 use candle_core::Device;
 
+use super::head::unit_length;
 use super::set::{Opened, Sight, Tower};
-use super::{Opening, Pass, Score, ScorerChoice, ScorerSet};
+use super::{EmbeddingRecipe, Opening, Pass, Score, ScorerChoice, ScorerSet, Tap};
 use crate::error::Error;
 use crate::networks::NetworkError;
 use crate::networks::clip::Projection;
@@ -51,6 +52,23 @@ impl ScorerSet {
             Sight::Stored(tower) => Some(tower.width),
             Sight::Pictures(_) => None,
         }
+    }
+
+    /// `pooled`: [b, [`ScorerSet::stored_width`]]. For each row what a head would see by another recipe than the
+    /// scorers': the pooled vector or its projection, as it is or at unit length; None of a vector that has no direction.
+    #[must_use]
+    pub fn tapped(&self, pass: &Pass, pooled: &[f32], recipe: EmbeddingRecipe) -> Vec<Option<Vec<f32>>> {
+        let Sight::Stored(tower) = self.sight(pass) else { return vec![] };
+        let projected: Vec<f32>;
+        let (rows, width) = match recipe.tap {
+            Tap::Pooled => (pooled, tower.width),
+            Tap::Projected => {
+                projected = tower.projection.project_here(pooled); // [b, projection]
+                (&projected[..], tower.projection.width())
+            }
+        };
+        let of_row = |row: &[f32]| if recipe.l2 { unit_length(row) } else { Some(row.to_vec()) };
+        rows.chunks_exact(width).map(of_row).collect()
     }
 
     /// `pooled`: [b, [`ScorerSet::stored_width`]]. For each row what the scorers of the pass give it, in their order.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use candle_core::{Device, Tensor};
 
 use super::golden::Golden;
+use super::head;
 use super::load::tower_id;
 use super::set::{Opened, Tower};
 use super::{CropRecipe, Cut, EmbeddingRecipe, Head, InputRecipe, Scorer, Tap};
@@ -19,7 +20,7 @@ use crate::networks::weights::Weights;
 
 /// Changes the numbers, and therefore the version below.
 const SEED: u64 = 0x6465_6570_7377_6565; // "deepswee"
-const VERSION: &str = "1";
+pub(super) const VERSION: &str = "1";
 
 /// A hundredth of B/32: start-up and scoring take no time that anyone would notice.
 const CONFIG: ClipVisionConfig = ClipVisionConfig {
@@ -34,33 +35,93 @@ const CONFIG: ClipVisionConfig = ClipVisionConfig {
     layer_norm_epsilon: 1e-5,
 };
 
+/// Also the golden picture of scorers that are made on somebody's machine.
+pub(super) const PICTURE: &[u8] = include_bytes!("../../models/untrained-demo/golden.png");
+
+const LICENCE: &str = "none needed: random numbers";
+const SOURCE: &str = "drawn at start-up from a fixed seed";
+
+const RECIPE: CropRecipe = CropRecipe {
+    cut: Cut::Box { margin: 0.3 },
+    resize: Resize::ShortSide,
+    size_px: 224,
+    mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
+    deviation: [0.268_629_55, 0.261_302_6, 0.275_777_1],
+};
+
+/// Said of whatever scores with it.
+pub(super) const WARNING: &str = "scores of untrained-demo come from random weights and mean nothing";
+
+/// Said of a scorer of somebody's own on this tower.
+pub(super) const TOWER_WARNING: &str =
+    "the tower is untrained-demo's, of random weights: an example of the way, and no detector";
+
+/// What its scorer.toml would say, with [`head_file`] beside it.
+pub(super) fn words() -> toml::Table {
+    let input = [
+        ("crop", toml::Value::from("box")),
+        ("margin", 0.3.into()),
+        ("resize", "short-side".into()),
+        ("size_px", i64::from(RECIPE.size_px).into()),
+        ("mean", numbers(RECIPE.mean)),
+        ("deviation", numbers(RECIPE.deviation)),
+    ];
+    let table = |fields: &[(&str, toml::Value)]| {
+        toml::Value::Table(fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect())
+    };
+    let fields = [
+        ("name", "untrained-demo".into()),
+        ("version", VERSION.into()),
+        ("licence", LICENCE.into()),
+        ("source", SOURCE.into()),
+        ("tower", table(&[("untrained", VERSION.into())])),
+        ("input", table(&input)),
+        ("embedding", table(&[("tap", "pooled".into()), ("l2", true.into())])),
+        ("head", table(&[("kind", "linear".into()), ("file", "head.safetensors".into())])),
+    ];
+    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// As short as they are written, not as long as their f32 is in f64.
+fn numbers(values: [f32; 3]) -> toml::Value {
+    let short = |value: f32| value.to_string().parse::<f64>().unwrap_or_else(|_| f64::from(value));
+    values.into_iter().map(short).collect::<Vec<_>>().into()
+}
+
+/// The head as a file of safetensors.
+pub(super) fn head_file() -> Vec<u8> {
+    head::linear_file(&head_weight(), 0.0)
+}
+
+fn head_weight() -> Vec<f32> {
+    uniform("head.weight", CONFIG.hidden, 3.0)
+}
+
+/// The tower alone, for a scorer of somebody's own.
+pub(super) fn tower(device: &Device) -> Result<Tower, NetworkError> {
+    let weights = Weights::from_tensors("untrained-demo", tensors()?, device);
+    Ok(Tower { id: tower_id(&CONFIG, "untrained"), config: CONFIG, weights })
+}
+
 pub(super) fn open(device: &Device) -> Result<Opened, Error> {
     let failed = |e: NetworkError| Error::Input(format!("scorer \"untrained-demo\": {e}"));
-    let tensors = tensors().map_err(|e| failed(e.into()))?;
     let scorer = Scorer {
         id: format!("untrained-demo@{VERSION}"),
-        licence: "none needed: random numbers".to_owned(),
-        source: "drawn at start-up from a fixed seed".to_owned(),
-        input: InputRecipe::one(CropRecipe {
-            cut: Cut::Box { margin: 0.3 },
-            resize: Resize::ShortSide,
-            size_px: 224,
-            mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
-            deviation: [0.268_629_55, 0.261_302_6, 0.275_777_1],
-        }),
+        licence: LICENCE.to_owned(),
+        source: SOURCE.to_owned(),
+        input: InputRecipe::one(RECIPE),
         embedding: EmbeddingRecipe { tap: Tap::Pooled, l2: true },
         digest: format!("untrained-demo {VERSION} {SEED:016x}"),
-        warning: Some("scores of untrained-demo come from random weights and mean nothing"),
+        warning: Some(WARNING),
+        calibration: None,
         goldens: vec![golden()?],
-        head: Head::Sigmoid { weight: uniform("head.weight", CONFIG.hidden, 3.0), bias: 0.0 },
+        head: Head::Sigmoid { weight: head_weight(), bias: 0.0 },
     };
-    let weights = Weights::from_tensors("untrained-demo", tensors, device);
-    Ok(Opened { scorer, tower: Tower { id: tower_id(&CONFIG, "untrained"), config: CONFIG, weights } })
+    Ok(Opened { scorer, tower: tower(device).map_err(failed)? })
 }
 
 /// What transformers gives for the same draw (`tests/golden/untrained.py`).
-fn golden() -> Result<Golden, Error> {
-    const PICTURE: &[u8] = include_bytes!("../../models/untrained-demo/golden.png");
+pub(super) fn golden() -> Result<Golden, Error> {
     let failed = |e: image::ImageError| Error::Input(format!("scorer \"untrained-demo\": its golden picture: {e}"));
     let picture = image::load_from_memory(PICTURE).map_err(failed)?.to_rgb8();
     Ok(Golden { name: "models/untrained-demo/golden.png".to_owned(), picture, logit: 1.954_199 })

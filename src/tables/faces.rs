@@ -1,7 +1,7 @@
 //! `faces`: one row for every face in every frame.
 
 use super::media::NotScored;
-use super::{Column, Table, float32, float64, int32, text};
+use super::{Column, Table, boolean, float32, float64, int32, text};
 use crate::networks::mtcnn::Face;
 
 #[derive(Debug, Clone)]
@@ -17,6 +17,7 @@ pub struct FaceRow {
     pub logit: Option<f32>,
     pub score: Option<f32>,
     pub calibrated_score: Option<f32>,
+    pub above_threshold: Option<bool>,
     pub not_scored: Option<NotScored>,
     pub sharpness: Option<f32>,
     pub scorer: Option<String>,
@@ -52,6 +53,7 @@ impl Table for FaceRow {
         Column { name: "logit", unit: "log odds", required: false, meaning: "The head's raw output: log of the odds of fake against real", values: |r| float32(r, |r| r.logit) },
         Column { name: "score", unit: "[0, 1]", required: false, meaning: "sigmoid(logit); 1 is fake. Evidence, not a verdict, and no probability until calibrated", values: |r| float32(r, |r| r.score) },
         Column { name: "calibrated_score", unit: "[0, 1]", required: false, meaning: "The score after the scorer's calibration; null where the scorer has none", values: |r| float32(r, |r| r.calibrated_score) },
+        Column { name: "above_threshold", unit: "", required: false, meaning: "Whether logit reaches the threshold of the scorer's calibration; null where it has none", values: |r| boolean(r, |r| r.above_threshold) },
         Column { name: "not_scored_reason", unit: "", required: false, meaning: "Why score is null: `no_scorer`, `frame_scorer` (the scorer looks at whole frames), `out_of_frame`, `not_finite`; null where it is not", values: |r| text(r, |r| r.not_scored.map(NotScored::as_str)) },
         Column { name: "sharpness", unit: "grey levels²", required: false, meaning: "Variance of the Laplacian of the luma inside the box: low for blurred faces; null where less than 3 px of it lie in the frame", values: |r| float32(r, |r| r.sharpness) },
         Column { name: "scorer", unit: "", required: false, meaning: "name@version of the scorer", values: |r| text(r, |r| r.scorer.as_deref()) },

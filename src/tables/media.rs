@@ -30,6 +30,8 @@ pub struct MediaRow {
     /// None unless a video was decoded.
     pub n_tracks: Option<i32>,
     pub score_track_max: Option<f32>,
+    /// None without a threshold, and where nothing was scored.
+    pub share_above_threshold: Option<f32>,
     pub decoder_message: Option<String>,
     pub scorer: Option<String>,
     pub fingerprint: String,
@@ -156,6 +158,7 @@ impl Table for MediaRow {
         Column { name: "score_top3_mean", unit: "[0, 1]", required: false, meaning: "Mean of the three highest (of all, where there are fewer)", values: |r| float32(r, |r| r.scores.map(|s| s.mean_of_top)) },
         Column { name: "n_tracks", unit: "tracks", required: false, meaning: "Rows of this video in `tracks`; null for a still picture", values: |r| int32(r, |r| r.n_tracks) },
         Column { name: "score_track_max", unit: "[0, 1]", required: false, meaning: "Highest mean score of a track: somebody who looks fake throughout, where score_max may be one bad frame; null unless a track has a score", values: |r| float32(r, |r| r.score_track_max) },
+        Column { name: "share_above_threshold", unit: "[0, 1]", required: false, meaning: "Share of the scored faces (of the frames, where the scorer looks at frames) whose logit reaches the threshold of the scorer's calibration; null where it has none", values: |r| float32(r, |r| r.share_above_threshold) },
         Column { name: "not_scored_reason", unit: "", required: false, meaning: "Why the scores are null: `no_scorer`, `no_face`, `rejected`, `not_finite`; null where they are not", values: |r| text(r, |r| r.not_scored.map(NotScored::as_str)) },
         Column { name: "decoder_message", unit: "", required: false, meaning: "What the decoder complained of, although it went on; null where it did not", values: |r| text(r, |r| r.decoder_message.as_deref()) },
         Column { name: "scorer", unit: "", required: false, meaning: "name@version of the scorer; null with `--scorer none`", values: |r| text(r, |r| r.scorer.as_deref()) },

@@ -9,6 +9,7 @@
 //! - `parity_align`       faces turned upright as skimage and OpenCV turn them
 //! - `parity_clip`        embeddings of full-size towers as transformers computes them
 //! - `parity_text`        tokens, text towers and zero-shot probabilities as transformers computes them
+//! - `parity_statistics`  figures, linear heads and calibrations as scikit-learn computes them
 //! - `parity_recipes`     whole recipes from a picture to a score, as the authors' libraries compute them
 //! - `parity_video`       faces in a video as facenet-pytorch finds them in the frames that OpenCV decodes
 //! - `checkpoints`        what PyTorch saved, bit by bit, and towers under other people's names
@@ -34,6 +35,9 @@
 //! - `scorer_refused`     everything that can be wrong with one
 //! - `scorer_prompts`     prompts, tokenizers and their cache, and everything that can be wrong with them
 //! - `import`             other people's checkpoints as heads, towers and overlays
+//! - `learn`              from labels to calibrated scores: the worked example, fit, calibrate, rescore, evaluate
+//! - `derive`             scorer folders made from other scorers
+//! - `labelled_refused`   labels that nothing can be learned from, runs that cannot serve
 //! - `checkpoints_bad`    files that carry code, lie or are cut; two thousand mutants
 //!
 //! Videos and animations:
@@ -62,9 +66,12 @@ mod architecture;
 mod checkpoints;
 mod checkpoints_bad;
 mod clips;
+mod derive;
 mod doctor;
 mod ffprobe;
 mod import;
+mod labelled_refused;
+mod learn;
 mod made_weights;
 mod model_fixture;
 mod model_mirror;
@@ -77,6 +84,7 @@ mod parity_decode;
 mod parity_mtcnn;
 mod parity_preprocess;
 mod parity_recipes;
+mod parity_statistics;
 mod parity_text;
 mod parity_video;
 mod probe;

@@ -57,6 +57,41 @@ columns! {
 }
 
 columns! {
+    /// Of `media`: how people call them.
+    MediaNames { media_id: StringArray, bucket: StringArray, key: StringArray, }
+}
+
+columns! {
+    /// Of `media`: scores.
+    MediaScores {
+        media_id: StringArray,
+        score_mean: Float32Array,
+        not_scored_reason: StringArray,
+        scorer: StringArray,
+    }
+}
+
+columns! {
+    /// Of `frames`: scores.
+    FrameScores {
+        media_id: StringArray,
+        frame_score: Float32Array,
+        not_scored_reason: StringArray,
+        scorer: StringArray,
+    }
+}
+
+columns! {
+    /// Of `faces`: scores.
+    FaceScores {
+        media_id: StringArray,
+        score: Float32Array,
+        not_scored_reason: StringArray,
+        scorer: StringArray,
+    }
+}
+
+columns! {
     /// Of `frames`: everything but scores.
     FrameColumns {
         media_id: StringArray,

@@ -9,7 +9,10 @@ mod file;
 mod levels;
 mod vectors;
 
-pub use self::columns::{EmbeddingColumns, FaceColumns, FrameColumns, MediaColumns, MediaIds, text};
+pub use self::columns::{
+    EmbeddingColumns, FaceColumns, FaceScores, FrameColumns, FrameScores, MediaColumns, MediaIds, MediaNames,
+    MediaScores, text,
+};
 pub use self::cursor::{Columns, Cursor};
 pub use self::file::{PartBytes, PartFile, stated};
 pub use self::vectors::Vectors;

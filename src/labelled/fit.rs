@@ -1,0 +1,266 @@
+//! `deepsweep fit`: stored embeddings and labels → a scorer with a head of one's own.
+//!
+//! How strongly the head is regularised is chosen by cross-validation over groups; what the report says was measured on
+//! crops that the head which scored them had not seen.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::args::FitArgs;
+use super::crops::{Crops, collect, levels};
+use super::figures::{Level, table};
+use super::known::{Counts, Known};
+use crate::error::Error;
+use crate::rescore::source::Source;
+use crate::scorers::derive::Derived;
+use crate::scorers::registry::Registry;
+use crate::scorers::{EmbeddingRecipe, Opening, ScorerChoice, ScorerSet, Tap};
+use crate::statistics::folds::folds;
+use crate::statistics::logistic::{Examples, Logistic, Options, Weights};
+use crate::statistics::reliability::log_loss;
+
+/// From strong to hardly any: embeddings of unit length take weights of a hundred to be told apart.
+const GRID: [f64; 10] = [1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6];
+
+/// Crops that the cross-validation over the grid looks at: more do not change the choice, and it fits fifty heads.
+const GRID_CROPS: usize = 100_000;
+
+#[derive(Debug, Serialize)]
+pub struct FitReport {
+    pub scorer: String,
+    pub folder: PathBuf,
+    pub labels: Counts,
+    pub crops: usize,
+    pub width: usize,
+    pub c: f64,
+    /// Held-out log loss at each C that was tried.
+    pub grid: Vec<GridPoint>,
+    pub folds: usize,
+    pub levels: Vec<Level>,
+}
+
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct GridPoint {
+    pub c: f64,
+    pub log_loss: f64,
+}
+
+/// What fitting depends on beside the flags.
+pub struct Around<'a> {
+    pub opening: Opening<'a>,
+    pub scratch: &'a Path,
+}
+
+/// # Errors
+/// Labels or embeddings that no head can be made of; a folder that is there already.
+pub async fn fit(args: &FitArgs, sources: &[Source], around: &Around<'_>) -> Result<FitReport, Error> {
+    if args.out.exists() {
+        let shown = args.out.display().to_string();
+        return Err(Error::Usage(format!("scorer folder {shown:?}: expected a new one, found one that exists")));
+    }
+    let base = base(args, sources, around.opening.registry)?;
+    let known = Known::of(sources, &args.labelled, around.scratch).await?;
+    let set = around.opening.open_for_stored(std::slice::from_ref(&base)).await?;
+    crate::rescore::serve::check(sources, &set, &base.to_string()).await?;
+    let crops = vectors(args, sources, &known, &set, around.scratch).await?;
+    let fake = crops.fake(&known);
+    super::split::check_classes(fake.iter().copied(), args.labelled.split.as_deref())
+        .map_err(|what| Error::Usage(format!("crops of labelled media: {what}")))?;
+    let data = Data { width: crops.values.len() / crops.len().max(1), x: &crops.values, fake: &fake };
+    let fold_of = folds(&crops.groups(&known), &fake, args.folds.into())
+        .map_err(|e| Error::Usage(format!("{e}; label more media, or take fewer --folds")))?;
+    let balanced = !args.unbalanced;
+
+    let (c, grid) = match args.c {
+        Some(c) => (c, vec![]),
+        None => choose_c(&data, &fold_of, args.folds.into(), balanced)?,
+    };
+    let held_out = held_out(&data, &fold_of, args.folds.into(), balanced, &[c])?;
+    let levels = levels(&crops, &known, &held_out[0]);
+    let weights = if balanced { Weights::Balanced } else { Weights::Equal };
+    let head = fit_one(&data, weights, c, None)?;
+    let folder = write(args, &base, &head, sources, &known, around).await?;
+    Ok(FitReport {
+        scorer: folder,
+        folder: args.out.clone(),
+        crops: crops.len(),
+        width: data.width,
+        labels: known.counts,
+        c,
+        grid,
+        folds: args.folds.into(),
+        levels,
+    })
+}
+
+/// The one that was named, or else the one that the runs were scored with, where it has a name.
+fn base(args: &FitArgs, sources: &[Source], registry: &Registry) -> Result<ScorerChoice, Error> {
+    if let Some(base) = &args.base {
+        return Ok(base.clone());
+    }
+    let mut names: Vec<&str> = sources
+        .iter()
+        .flat_map(|source| &source.record.scorers)
+        .map(|scorer| scorer.id.split('@').next().unwrap_or_default())
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    match names[..] {
+        ["untrained-demo"] => Ok(ScorerChoice::UntrainedDemo),
+        [name] if registry.entry(name).is_some() => Ok(ScorerChoice::Named(name.to_owned())),
+        _ => Err(Error::Usage(format!(
+            "base: expected runs of one scorer that has a name, found {}; name the scorer whose tower and crops the \
+             embeddings are of with --base",
+            if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+        ))),
+    }
+}
+
+/// What the head will see of each crop.
+async fn vectors(
+    args: &FitArgs,
+    sources: &[Source],
+    known: &Known,
+    set: &ScorerSet,
+    scratch: &Path,
+) -> Result<Crops<f32>, Error> {
+    let recipe = EmbeddingRecipe { tap: args.tap.into(), l2: !args.no_l2 };
+    let of_batch = |pass: usize, pooled: &[f32]| set.tapped(&set.passes()[pass], pooled, recipe);
+    let crops = collect(sources, known, set, scratch, of_batch).await?;
+    if crops.is_empty() {
+        return Err(Error::Usage("labelled media: expected embeddings of their faces, found none".to_owned()));
+    }
+    Ok(crops)
+}
+
+/// Rows of features with their classes.
+struct Data<'a> {
+    width: usize,
+    x: &'a [f32],
+    fake: &'a [bool],
+}
+
+fn fit_one(data: &Data, weights: Weights, c: f64, start: Option<&Logistic>) -> Result<Logistic, Error> {
+    let examples = Examples { x: data.x, width: data.width, fake: data.fake, weights };
+    let options = Options { inverse_penalty: c, start, ..Options::default() };
+    Logistic::fit(examples, options).map_err(|e| Error::Usage(format!("head: {e}")))
+}
+
+/// For each C the probability of each row from a head that was fitted without the row's fold. Rows of that fold weigh
+/// nothing, so that no row is copied.
+fn held_out(data: &Data, fold_of: &[usize], k: usize, balanced: bool, grid: &[f64]) -> Result<Vec<Vec<f64>>, Error> {
+    let mut probabilities = vec![vec![0.0; fold_of.len()]; grid.len()];
+    for fold in 0..k {
+        let weights = weights_without(fold, fold_of, data.fake, balanced);
+        let mut before: Option<Logistic> = None;
+        for (at, c) in grid.iter().enumerate() {
+            let head = fit_one(data, Weights::PerRow(&weights), *c, before.as_ref())?;
+            let rows = data.x.chunks_exact(data.width).zip(fold_of).enumerate();
+            for (row, (x, _)) in rows.filter(|(_, (_, of))| **of == fold) {
+                probabilities[at][row] = probability(&head, x);
+            }
+            before = Some(head);
+        }
+    }
+    Ok(probabilities)
+}
+
+/// As `Weights::Balanced` or `Weights::Equal` would weigh the rows of the other folds alone.
+fn weights_without(fold: usize, fold_of: &[usize], fake: &[bool], balanced: bool) -> Vec<f64> {
+    let count = |class: bool| fold_of.iter().zip(fake).filter(|(of, fake)| **of != fold && **fake == class).count();
+    let (real, fakes) = (count(false) as f64, count(true) as f64);
+    let of_class = |of_class: f64| if balanced { (real + fakes) / (2.0 * of_class) } else { 1.0 };
+    let (of_real, of_fake) = (of_class(real), of_class(fakes));
+    let weight = |(of, is_fake): (&usize, &bool)| match (*of == fold, is_fake) {
+        (true, _) => 0.0,
+        (false, true) => of_fake,
+        (false, false) => of_real,
+    };
+    fold_of.iter().zip(fake).map(weight).collect()
+}
+
+/// Of being fake.
+fn probability(head: &Logistic, x: &[f32]) -> f64 {
+    let logit = head.weight.iter().zip(x).map(|(w, x)| w * f64::from(*x)).sum::<f64>() + head.bias;
+    1.0 / (1.0 + (-logit).exp())
+}
+
+fn choose_c(data: &Data, fold_of: &[usize], k: usize, balanced: bool) -> Result<(f64, Vec<GridPoint>), Error> {
+    // Every so-and-so-many-th row, so that all runs and folds have their share.
+    let step = fold_of.len().div_ceil(GRID_CROPS);
+    let thinned: (Vec<f32>, Vec<bool>, Vec<usize>);
+    let (data, fold_of) = if step == 1 {
+        (Data { ..*data }, fold_of)
+    } else {
+        let x = data.x.chunks_exact(data.width).step_by(step).flatten().copied().collect();
+        thinned =
+            (x, data.fake.iter().copied().step_by(step).collect(), fold_of.iter().copied().step_by(step).collect());
+        (Data { width: data.width, x: &thinned.0, fake: &thinned.1 }, &thinned.2[..])
+    };
+    let losses = held_out(&data, fold_of, k, balanced, &GRID)?;
+    let grid: Vec<GridPoint> = GRID
+        .iter()
+        .zip(&losses)
+        .map(|(c, held_out)| GridPoint { c: *c, log_loss: log_loss(held_out, data.fake).unwrap_or(f64::NAN) })
+        .collect();
+    // Of equals the stronger penalty.
+    let best = grid.iter().min_by(|a, b| a.log_loss.total_cmp(&b.log_loss)).map_or(1.0, |point| point.c);
+    Ok((best, grid))
+}
+
+/// The new scorer's folder, with a golden vector from the program as it is here. Gives the scorer's id.
+async fn write(
+    args: &FitArgs,
+    base: &ScorerChoice,
+    head: &Logistic,
+    sources: &[Source],
+    known: &Known,
+    around: &Around<'_>,
+) -> Result<String, Error> {
+    let weight: Vec<f32> = head.weight.iter().map(|weight| *weight as f32).collect();
+    let mut derived = Derived::from(base, around.opening.registry)?;
+    let default_name = args.out.file_name().unwrap_or_default().to_string_lossy();
+    let runs: Vec<&str> = sources.iter().map(|source| source.from.run_id.as_str()).collect();
+    let source = format!(
+        "head fitted by deepsweep {} to {} labelled media of {}; tower: {}",
+        env!("CARGO_PKG_VERSION"),
+        known.counts.labelled_media,
+        runs.join(", "),
+        derived.text("source")
+    );
+    let licence = format!("head: {}; tower: {}", args.licence, derived.text("licence"));
+    let tap = match Tap::from(args.tap) {
+        Tap::Pooled => "pooled",
+        Tap::Projected => "projected",
+    };
+    derived.set("name", args.name.as_deref().unwrap_or(&default_name));
+    derived.set("version", args.version.as_str());
+    derived.set("licence", licence);
+    derived.set("source", source);
+    derived.drop_head();
+    derived.set_table("embedding", [("tap", tap.into()), ("l2", (!args.no_l2).into())]);
+    derived.set_table("head", [("kind", "linear".into()), ("file", "head.safetensors".into())]);
+    derived.put_file("head.safetensors", crate::scorers::linear_file(&weight, head.bias as f32));
+    for field in ["calibration", "golden"] {
+        derived.remove(field);
+    }
+    derived.write_with_golden(&args.out, &around.opening).await
+}
+
+impl FitReport {
+    /// For a person.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let Self { scorer, folder, labels, crops, width, c, folds, levels, .. } = self;
+        format!(
+            "scorer {scorer} in {}\n  media      {} labelled, {} of them fake, in {} groups\n  crops      {crops} of {width} \
+             numbers\n  C          {c}\n  held out   by {folds} folds, each of other groups than the head was fitted to\n{}",
+            folder.display(),
+            labels.labelled_media,
+            labels.fake_media,
+            labels.groups,
+            table(levels)
+        )
+    }
+}
