@@ -248,7 +248,7 @@ pub struct Flags {
     #[arg(long)]
     pub detector: Option<DetectorChoice>,
     /// Shorter side of the smallest face looked for, in pixels [default: 40]
-    #[arg(long, value_name = "PX")]
+    #[arg(long, value_name = "PX", allow_negative_numbers = true)]
     pub min_face_px: Option<f32>,
     /// Leave the embeddings table out
     #[arg(long)]
@@ -260,7 +260,7 @@ pub struct Flags {
     #[arg(long, help_heading = "Video")]
     pub animated: bool,
     /// Media of which more frames are wanted are rejected as too_large [default: 10000]
-    #[arg(long, value_name = "N", help_heading = "Video")]
+    #[arg(long, value_name = "N", help_heading = "Video", allow_negative_numbers = true)]
     pub max_frames: Option<u32>,
     /// Decode no videos: each has its row, as unsupported
     #[arg(long, help_heading = "Video")]
@@ -269,9 +269,9 @@ pub struct Flags {
     #[arg(long, value_name = "FILE", help_heading = "Video")]
     pub ffmpeg: Option<PathBuf>,
     /// The longest that one decoder may work, such as 30m [default: 30m]
-    #[arg(long, value_name = "TIME", help_heading = "Video")]
+    #[arg(long, value_name = "TIME", help_heading = "Video", allow_hyphen_values = true)]
     pub video_timeout: Option<humantime::Duration>,
-    /// Where videos lie while they are decoded [default: TMPDIR, or /tmp]
+    /// Where videos lie that are too large for memory [default: TMPDIR, or /tmp]
     #[arg(long, value_name = "FOLDER", help_heading = "Video")]
     pub scratch: Option<PathBuf>,
     /// What they may take there; a larger one is rejected as too_large [default: 16GiB]
@@ -304,7 +304,7 @@ pub struct Flags {
     #[arg(long, help_heading = "Resources and limits")]
     pub device: Option<DeviceChoice>,
     /// Compute threads [default: the cores that this process may use]
-    #[arg(long, value_name = "N", help_heading = "Resources and limits")]
+    #[arg(long, value_name = "N", help_heading = "Resources and limits", allow_negative_numbers = true)]
     pub threads: Option<usize>,
     /// For media in flight, compressed and decoded [default: 2GiB]
     #[arg(long, value_name = "SIZE", help_heading = "Resources and limits")]
@@ -313,10 +313,10 @@ pub struct Flags {
     #[arg(long, value_name = "SIZE", help_heading = "Resources and limits")]
     pub max_object_size: Option<ByteSize>,
     /// Pictures with more pixels are rejected as too_large [default: 110000000]
-    #[arg(long, value_name = "N", help_heading = "Resources and limits")]
+    #[arg(long, value_name = "N", help_heading = "Resources and limits", allow_negative_numbers = true)]
     pub max_pixels: Option<u64>,
     /// Share of objects that rights or the network may keep from being read; broken files do not count [default: 0.1]
-    #[arg(long, value_name = "SHARE", help_heading = "Resources and limits")]
+    #[arg(long, value_name = "SHARE", help_heading = "Resources and limits", allow_negative_numbers = true)]
     pub max_failed: Option<f64>,
 
     /// Name of the run [default: the time, and four random digits]
@@ -343,10 +343,10 @@ pub struct Flags {
 #[group(multiple = false)]
 pub struct SamplingFlags {
     /// So many of each video, evenly spread over its time [default: 32]
-    #[arg(long, value_name = "N", help_heading = "Video")]
+    #[arg(long, value_name = "N", help_heading = "Video", allow_negative_numbers = true)]
     pub frames: Option<u32>,
     /// One in each such time, such as 1s or 500ms, from the first frame on
-    #[arg(long, value_name = "TIME", help_heading = "Video")]
+    #[arg(long, value_name = "TIME", help_heading = "Video", allow_hyphen_values = true)]
     pub every: Option<humantime::Duration>,
     /// Those that the file marks as decodable alone
     #[arg(long, help_heading = "Video")]

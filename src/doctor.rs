@@ -26,7 +26,7 @@ pub struct DoctorArgs {
     /// The ffmpeg that decodes; ffprobe stands beside it [default: ffmpeg of PATH]
     #[arg(long, value_name = "FILE")]
     pub ffmpeg: Option<PathBuf>,
-    /// Where videos wait that are too large for memory [default: TMPDIR, or /tmp]
+    /// Where videos lie that are too large for memory [default: TMPDIR, or /tmp]
     #[arg(long, value_name = "FOLDER")]
     pub scratch: Option<PathBuf>,
     /// What they may take there [default: 16GiB]
@@ -70,7 +70,7 @@ const INSTALL: &str = "apt install ffmpeg; dnf install ffmpeg-free (H.264 and HE
 /// Looks at everything, in the order in which a run needs it.
 pub async fn examine(patient: &Patient) -> Vec<Finding> {
     let mut findings = vec![device(patient.device)];
-    match Ffmpeg::find(&patient.ffmpeg) {
+    match Ffmpeg::find(&patient.ffmpeg).await {
         Ok(ffmpeg) => decoder(&ffmpeg, &mut findings).await,
         Err(error) => findings.push(missing("ffmpeg", "ffmpeg", error.to_string(), INSTALL)),
     }
@@ -158,11 +158,12 @@ fn containment(own_exe: &Path, findings: &mut Vec<Finding>) {
             true => ok("layer", layer.layer, format!("{}; stops {}", layer.how, layer.stops)),
             false => warning("layer", layer.layer, format!("{}; would stop {}", layer.how, layer.stops), way_out),
         })),
-        Err(error) => {
-            findings.push(missing("layer", "contain", error, "run deepsweep doctor from a folder that exists"))
-        }
+        Err(error) => findings.push(missing("layer", "contain", error, STARTS_ITSELF)),
     }
 }
+
+const STARTS_ITSELF: &str = "let deepsweep start itself again, as it does for every video: mount /proc, by which it finds its \
+                             own file, and let it start processes";
 
 /// Writes a file that has no name, and asks how much more would fit.
 fn scratch(folder: &Path, wanted: u64) -> Finding {
@@ -178,4 +179,19 @@ fn scratch(folder: &Path, wanted: u64) -> Finding {
         return warning("scratch", name, found, "--scratch FOLDER on another disk, or a smaller --scratch-size");
     }
     ok("scratch", name, format!("{free} free"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Path, State, containment};
+
+    #[test]
+    fn a_deepsweep_that_cannot_start_itself_says_what_it_found() {
+        let mut findings = vec![];
+        containment(Path::new("/nonexistent/exe"), &mut findings);
+        let [finding] = &findings[..] else { panic!("expected one finding, found {findings:?}") };
+        assert_eq!(finding.state, State::Missing);
+        assert!(finding.found.contains("/nonexistent/exe could not be started: No such file"), "{finding:?}");
+        assert!(finding.way_out.as_ref().unwrap().contains("mount /proc"), "{finding:?}");
+    }
 }

@@ -10,8 +10,11 @@
 //! A flag becomes a setting ([`cli`], [`job`], [`settings`]); [`run`] opens what the settings name and starts the
 //! [`pipeline`]. What scorers are made of is pulled and checked before ([`models`], [`scorers::store`]). Stages call
 //! [`networks`] (tensors in, tensors out) through [`scorers`], and leave the process only through [`storage`]. What
-//! they found becomes rows of [`tables`]; [`rescore`] makes new rows of old ones, without their media. Videos are decoded by a child process that is held in ([`ffmpeg`]); [`doctor`]
+//! they found becomes rows of [`tables`]. Videos are decoded by a child process that is held in ([`ffmpeg`]); [`doctor`]
 //! says what of that works on this machine.
+//!
+//! What a run stored is used again without its media: [`rescore`] makes new rows of old embeddings, and [`labelled`] holds
+//! them against what people know (fit, calibrate, evaluate), with [`statistics`] that know nothing of either.
 //!
 //! # The rules of the house
 //! - One direction: a stage imports only what stands to its left; `pipeline/mod.rs` alone knows them all.

@@ -93,7 +93,10 @@ pub async fn run(
     let memory = MemoryBudget::new(settings.memory_bytes);
     let decode_limits =
         DecodeLimits { max_pixels: settings.max_pixels, max_decode_bytes: memory.pixels.capacity_bytes() };
-    let videos = videos(settings.ffmpeg.as_ref())?;
+    let videos = tokio::select! {
+        found = videos(settings.ffmpeg.as_ref()) => found?,
+        () = shutdown.cancelled() => return Err(Error::TryAgain("stopped by a signal before any work began".to_owned())),
+    };
     let progress = Arc::new(Progress::default());
     let pipeline = Pipeline {
         facts: RunFacts {
@@ -213,9 +216,9 @@ impl Summary {
 }
 
 /// Without ffmpeg a run of images is as good as any.
-fn videos(choice: Option<&FfmpegChoice>) -> Result<Videos, Error> {
+async fn videos(choice: Option<&FfmpegChoice>) -> Result<Videos, Error> {
     let Some(choice) = choice else { return Ok(Videos::NotWanted) };
-    match Ffmpeg::find(choice) {
+    match Ffmpeg::find(choice).await {
         Ok(found) => {
             tracing::debug!(version = found.version, "videos are decoded by ffmpeg");
             Ok(Videos::Decoded(found))

@@ -157,11 +157,8 @@ impl Resolver {
         let path = |path: Option<PathBuf>| path.map(|path| path.display().to_string());
         let ffmpeg = self.optional("ffmpeg", path(flags.ffmpeg), path(file.ffmpeg)).map(PathBuf::from);
         let default_timeout = Duration::from_secs(limits::VIDEO_TIMEOUT_SECS).into();
-        let timeout: Duration =
-            self.pick("video_timeout", flags.video_timeout, file.video_timeout, default_timeout).into();
-        if timeout < Duration::from_secs(1) {
-            return Err(format!("video_timeout: expected at least 1s, found {timeout:?}"));
-        }
+        let timeout = self.pick("video_timeout", flags.video_timeout, file.video_timeout, default_timeout);
+        at_least("video_timeout", timeout, Duration::from_secs(1).into())?;
         let temporary = surroundings.temporary.display().to_string();
         let scratch = PathBuf::from(self.pick("scratch", path(flags.scratch), path(file.scratch), temporary));
         let default_size = bytesize::ByteSize(limits::SCRATCH_BYTES);
@@ -193,19 +190,13 @@ impl Resolver {
         let threads = self.pick("threads", flags.threads, file.threads, surroundings.cores);
         in_range("threads", threads, 1, 1024)?;
         let bytes = |bytes: u64| bytesize::ByteSize(bytes);
-        let memory = self.pick("memory", flags.memory, file.memory, bytes(limits::MEMORY_BYTES)).as_u64();
-        if memory < limits::MIN_MEMORY_BYTES {
-            return Err(format!(
-                "memory: expected at least {}, found {}",
-                bytes(limits::MIN_MEMORY_BYTES),
-                bytes(memory)
-            ));
-        }
+        let memory = self.pick("memory", flags.memory, file.memory, bytes(limits::MEMORY_BYTES));
+        at_least("memory", memory, bytes(limits::MIN_MEMORY_BYTES))?;
         let max_object_bytes = self
             .pick("max_object_size", flags.max_object_size, file.max_object_size, bytes(limits::MAX_OBJECT_BYTES))
             .as_u64();
         let max_pixels = self.pick("max_pixels", flags.max_pixels, file.max_pixels, limits::MAX_PIXELS);
-        in_range("max_pixels", max_pixels, 1, u64::MAX)?;
+        at_least("max_pixels", max_pixels, 1)?;
         let max_failed_share = self.pick("max_failed", flags.max_failed, file.max_failed, limits::MAX_FAILED_SHARE);
         in_range("max_failed", max_failed_share, 0.0, 1.0)?;
 
@@ -252,14 +243,14 @@ impl Resolver {
                 search_path: surroundings.search_path.clone(),
                 own_exe: surroundings.own_exe.clone(),
                 children: threads,
-                timeout,
+                timeout: timeout.into(),
             }),
             scratch,
             scratch_bytes,
             filter,
             device,
             threads,
-            memory_bytes: memory,
+            memory_bytes: memory.as_u64(),
             max_object_bytes,
             max_pixels,
             max_failed_share,
@@ -293,7 +284,9 @@ impl Resolver {
         match sampling {
             Sampling::Frames(count) => in_range("frames", count, 1, 1_000_000)?,
             // Nothing is filmed a thousand times a second but by intent.
-            Sampling::Every(time) => in_range("every (in ms)", time.as_millis(), 1, u128::MAX)?,
+            Sampling::Every(time) => {
+                at_least::<humantime::Duration>("every", time.into(), Duration::from_millis(1).into())?
+            }
             Sampling::Keyframes | Sampling::All => {}
         }
         Ok(sampling)
@@ -382,6 +375,11 @@ fn unset(name: &str) -> &'static str {
 
 pub(crate) fn in_range<T: PartialOrd + Display>(name: &str, value: T, min: T, max: T) -> Result<(), String> {
     if value >= min && value <= max { Ok(()) } else { Err(format!("{name}: expected {min} to {max}, found {value}")) }
+}
+
+/// For what has no largest value that means anything.
+fn at_least<T: PartialOrd + Display>(name: &str, value: T, min: T) -> Result<(), String> {
+    if value >= min { Ok(()) } else { Err(format!("{name}: expected at least {min}, found {value}")) }
 }
 
 /// A run's name is a part of keys, of paths and of Hive partitions.

@@ -65,7 +65,9 @@ impl Contained {
         limits: &ChildLimits,
     ) -> Result<Running, Rejection> {
         let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let failed = |e| Rejection::new(RejectionClass::Panicked, format_args!("{name} could not be started: {e}"));
+        let by = self.own_exe.display();
+        let failed =
+            |e| Rejection::new(RejectionClass::Panicked, format_args!("{name} could not be started by {by}: {e}"));
         let mut command = self.command(limits);
         command.arg("--").arg(program).args(args).stdin(media.try_clone().map_err(failed)?);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -96,7 +98,8 @@ impl Contained {
             silence: Duration::from_secs(10),
         };
         let media = File::open("/dev/null").map_err(|e| e.to_string())?;
-        let output = self.command(&limits).arg("--check").stdin(media).output().map_err(|e| e.to_string())?;
+        let output = self.command(&limits).arg("--check").stdin(media).output();
+        let output = output.map_err(|e| format!("{} could not be started: {e}", self.own_exe.display()))?;
         serde_json::from_slice(&output.stdout)
             .map_err(|e| format!("{e}; {}, {}", output.status, String::from_utf8_lossy(&output.stderr).trim()))
     }
@@ -190,14 +193,14 @@ impl Running {
         Ok(true)
     }
 
-    /// The next line of standard error that begins with `frame:`; None at its end.
+    /// The time in the next line of standard error that begins with `frame:`; None where it has none, and at the end.
     ///
     /// # Errors
     /// As [`Self::read`].
-    pub async fn next_frame_line(&mut self) -> Result<Option<String>, Rejection> {
+    pub async fn next_frame_time(&mut self) -> Result<Option<i64>, Rejection> {
         loop {
-            if let Some(line) = self.said.take_frame() {
-                return Ok(Some(line));
+            if let Some(time) = self.said.take_frame() {
+                return Ok(time);
             }
             if self.stderr.is_none() {
                 return Ok(None);

@@ -59,8 +59,8 @@ impl Ffmpeg {
                 Ok(false) => break None,
                 Err(rejection) => break Some(rejection),
             }
-            let time = match child.next_frame_line().await {
-                Ok(line) => line.as_deref().and_then(time_of),
+            let time = match child.next_frame_time().await {
+                Ok(time) => time,
                 Err(rejection) => break Some(rejection),
             };
             let (Some(time), Some(picture)) = (time, RgbImage::from_raw(width, height, pixels)) else {
@@ -102,7 +102,7 @@ impl Ffmpeg {
         if segment.keys_only && !video.has_decode_times_only {
             push(&["-skip_frame", "nokey"]);
         }
-        if let Some(seek_s) = segment.seek_s(table, demuxer == "mpegts") {
+        if let Some(seek_s) = segment.seek_s(table, demuxer == "mpegts", video.reorders) {
             push(&["-ss", &format!("{seek_s:.6}")]);
         }
         let end = table.time(segment.last_wanted()) + table.time_base.units(limits::DECODE_BEYOND_SECS).max(1);
@@ -120,27 +120,10 @@ impl Ffmpeg {
     }
 }
 
-/// What a decoder holds of a video: the pictures that others refer to, of two bytes a sample at worst.
+/// What a decoder holds of a video: the pictures that others refer to, as they are decoded.
 #[must_use]
 pub fn decoder_bytes(video: &Video) -> u64 {
     let (width, height) = video.coded_px;
-    let picture_bytes = u64::from(width) * u64::from(height) * 3 / 2;
+    let picture_bytes = u64::from(width) * u64::from(height) * video.pixel_half_bytes / 2;
     picture_bytes * limits::DECODER_PICTURES + limits::DECODER_BASE_BYTES
-}
-
-/// `frame:0    pts:307200  pts_time:24`
-fn time_of(line: &str) -> Option<i64> {
-    line.split_whitespace().find_map(|word| word.strip_prefix("pts:"))?.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::time_of;
-
-    #[test]
-    fn the_time_of_a_frame_is_read_from_what_the_filter_prints() {
-        assert_eq!(time_of("frame:0    pts:307200  pts_time:24"), Some(307_200));
-        assert_eq!(time_of("frame:12   pts:-40     pts_time:-0.04"), Some(-40));
-        assert_eq!(time_of("frame:0    pts:NOPTS   pts_time:NOPTS"), None);
-    }
 }

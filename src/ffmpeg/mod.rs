@@ -19,14 +19,13 @@ pub mod segment;
 pub mod table;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
 use self::child::{ChildLimits, Contained};
-use crate::error::Error;
+use crate::error::{Error, RejectionClass};
 use crate::limits;
 
 /// What the file is called in the child: its standard input, opened again so that it can be read in any order.
@@ -67,26 +66,36 @@ pub struct FfmpegChoice {
 }
 
 impl Ffmpeg {
+    /// Both are asked for their version as they will be asked about videos: what cannot run in its containment is found
+    /// out here, before a video is. Dropping the future ends whatever was asked.
+    ///
     /// # Errors
-    /// No ffmpeg or no ffprobe, or one that does not start.
-    pub fn find(choice: &FfmpegChoice) -> Result<Self, Error> {
-        let ffmpeg = match &choice.named {
-            Some(named) => named.canonicalize().map_err(|e| missing(&named.display().to_string(), &e))?,
+    /// No ffmpeg or no ffprobe, or one that does not start or hangs.
+    pub async fn find(choice: &FfmpegChoice) -> Result<Self, Error> {
+        let named = match &choice.named {
+            Some(named) => named.clone(),
             None => std::env::split_paths(&choice.search_path)
                 .map(|folder| folder.join("ffmpeg"))
-                .find_map(|path| path.canonicalize().ok().filter(|path| path.is_file()))
+                .find(|path| is_program(path))
                 .ok_or_else(|| missing("ffmpeg", &"it is not in PATH"))?,
         };
-        let ffprobe = ffmpeg.with_file_name("ffprobe");
-        if !ffprobe.is_file() {
-            return Err(missing(&ffprobe.display().to_string(), &"it does not stand beside ffmpeg"));
-        }
-        let version = version_of(&ffmpeg)?;
+        let ffmpeg = named.canonicalize().map_err(|e| missing(&named.display().to_string(), &e))?;
+        // Links to two programs stand beside each other even where the programs do not.
+        let beside = [&named, &ffmpeg].map(|path| path.with_file_name("ffprobe"));
+        let Some(ffprobe) = beside.iter().filter(|path| is_program(path)).find_map(|path| path.canonicalize().ok())
+        else {
+            return Err(missing(&beside[0].display().to_string(), &"it does not stand beside ffmpeg"));
+        };
+        let contained = Arc::new(Contained::new(choice.own_exe.clone()));
+        let (version, _) = tokio::try_join!(
+            version_of(&contained, &ffmpeg, "ffmpeg version "),
+            version_of(&contained, &ffprobe, "ffprobe version ")
+        )?;
         Ok(Self {
             ffmpeg,
             ffprobe,
             version,
-            contained: Arc::new(Contained::new(choice.own_exe.clone())),
+            contained,
             running: Arc::new(Semaphore::new(choice.children)),
             timeout: choice.timeout,
         })
@@ -143,15 +152,21 @@ fn missing(what: &str, why: &dyn std::fmt::Display) -> Error {
     ))
 }
 
-fn version_of(ffmpeg: &Path) -> Result<String, Error> {
-    let name = ffmpeg.display().to_string();
-    let output = Command::new(ffmpeg)
-        .arg("-version")
-        .env_clear()
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|e| missing(&name, &format_args!("it does not start: {e}")))?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let version = text.strip_prefix("ffmpeg version ").and_then(|rest| rest.split_whitespace().next());
+/// As a shell looks for it: what may not be executed is passed over.
+fn is_program(path: &Path) -> bool {
+    path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
+}
+
+async fn version_of(contained: &Contained, program: &Path, begins: &str) -> Result<String, Error> {
+    let name = program.display().to_string();
+    let said = offer::answer(contained, program, &["-version"]).await.map_err(|rejection| {
+        let message = &rejection.message;
+        let way_out = match rejection.class {
+            RejectionClass::TimedOut => "",
+            _ => "; where that is a script, name the program itself: a script can start none there",
+        };
+        missing(&name, &format_args!("asked for its version in its containment: {message}{way_out}"))
+    })?;
+    let version = said.strip_prefix(begins).and_then(|rest| rest.split_whitespace().next());
     version.map(str::to_owned).ok_or_else(|| missing(&name, &"it does not say its version"))
 }

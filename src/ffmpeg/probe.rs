@@ -16,10 +16,14 @@ pub struct Video {
     pub codec: &'static str,
     /// As coded.
     pub coded_px: (u32, u32),
+    /// Of one decoded pixel, all planes together, in half bytes.
+    pub pixel_half_bytes: u64,
     /// As a viewer sees it: turned upright, with square pixels.
     pub size_px: (u32, u32),
     /// Whether lines may have been taken at different times.
     pub may_be_interlaced: bool,
+    /// Frames are stored in another order than they are shown.
+    pub reorders: bool,
     /// Its times say when a frame is decoded; how much later it is shown depends on what was decoded before.
     pub has_decode_times_only: bool,
     pub table: FrameTable,
@@ -44,9 +48,10 @@ struct Stream {
     /// Frames are stored in another order than they are shown.
     has_b_frames: bool,
     time_base: Option<TimeBase>,
+    pixel_format: String,
 }
 
-const STREAM: &str = "stream=codec_name,width,height,sample_aspect_ratio,has_b_frames,field_order,time_base:stream_tags=rotate:\
+const STREAM: &str = "stream=codec_name,pix_fmt,width,height,sample_aspect_ratio,has_b_frames,field_order,time_base:stream_tags=rotate:\
                       stream_side_data=rotation:format=start_time";
 
 impl Ffmpeg {
@@ -86,7 +91,7 @@ impl Ffmpeg {
             let first = self.ask(file, demuxer, &first).await?.packets.iter().find_map(|frame| frame.pts);
             let table = FrameTable::new(time_base, &packets, None)?;
             match first {
-                Some(first) => table.shifted_to(first),
+                Some(first) => table.shifted_to(first)?,
                 None => table,
             }
         } else {
@@ -95,8 +100,11 @@ impl Ffmpeg {
         Ok(Video {
             codec,
             coded_px: (stream.width_px, stream.height_px),
+            pixel_half_bytes: pixel_half_bytes(&stream.pixel_format),
             size_px: stream.upright_size_px()?,
-            may_be_interlaced: stream.field_order != "progressive",
+            // A filter for interlaced lines wants three of them.
+            may_be_interlaced: stream.field_order != "progressive" && stream.height_px >= 3,
+            reorders: stream.has_b_frames,
             has_decode_times_only,
             table,
         })
@@ -120,9 +128,10 @@ impl Ffmpeg {
     }
 }
 
-/// The frames that a decoder still held at the end of the file come without a time: each where the one before it ends.
+/// The frames that a decoder still held at the end of the file come without a time: each where the one before it ends,
+/// from 0 on where there is none before it.
 fn fill_in(frames: &mut [Packet]) {
-    let mut next = None;
+    let mut next = if frames.iter().any(|frame| frame.pts.is_some()) { None } else { Some(0) };
     for frame in frames {
         frame.pts = frame.pts.or(next);
         next = frame.pts.and_then(|pts| pts.checked_add(frame.duration.unwrap_or(1).max(1)));
@@ -201,12 +210,30 @@ fn stream<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>) -> Stream {
             "sample_aspect_ratio" => stream.pixel_aspect = ratio(value, ':'),
             "has_b_frames" => stream.has_b_frames = value != "0",
             "field_order" => value.clone_into(&mut stream.field_order),
+            "pix_fmt" => value.clone_into(&mut stream.pixel_format),
             "time_base" => stream.time_base = ratio(value, '/').map(|(num, den)| TimeBase { num, den }),
             "rotation" => stream.rotation_degrees = value.parse().unwrap_or(0.0),
             _ => {}
         }
     }
     stream
+}
+
+/// By ffmpeg's name of the format, such as `yuv420p10le`; the most that there is for one that tells nothing.
+fn pixel_half_bytes(format: &str) -> u64 {
+    let has = |words: &[&str]| words.iter().any(|word| format.contains(word));
+    let samples = if has(&["420", "411", "410", "nv12", "nv21", "p010"]) {
+        3
+    } else if has(&["422", "440"]) {
+        4
+    } else if format.starts_with("gray") {
+        2
+    } else {
+        6
+    };
+    let alpha = if format.starts_with("yuva") || format.starts_with("gbrap") { 2 } else { 0 };
+    let is_deep = format.ends_with("le") || format.ends_with("be") || ["", "unknown"].contains(&format);
+    (samples + alpha) * if is_deep { 2 } else { 1 }
 }
 
 impl Stream {
@@ -223,7 +250,7 @@ impl Stream {
         // The side that is too short grows: nothing that was filmed is lost.
         let (width, height) = if stretch >= 1.0 { (width * stretch, height) } else { (width, height / stretch) };
         let (width, height) = (width.round() as u32, height.round() as u32);
-        let quarter = ((self.rotation_degrees / 90.0).round() as i64).rem_euclid(2) == 1;
+        let quarter = (self.rotation_degrees.rem_euclid(180.0) - 90.0).abs() <= 1.0;
         Ok(if quarter { (height, width) } else { (width, height) })
     }
 }

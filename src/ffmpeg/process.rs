@@ -9,7 +9,7 @@ use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 use tokio::sync::oneshot;
 
 /// Waiting takes no stack; starting a program takes little.
@@ -72,6 +72,8 @@ impl Process {
         let alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner);
         if *alive {
             let _ = kill_process_group(self.id, Signal::KILL);
+            // It may have gone to another group, where nothing keeps it from that.
+            let _ = kill_process(self.id, Signal::KILL);
         }
     }
 

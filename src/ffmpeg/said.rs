@@ -4,14 +4,16 @@
 
 use std::collections::VecDeque;
 
+use super::CODECS;
+
 /// Complaints that are kept; a broken stream repeats itself.
 const MAX_COMPLAINTS: usize = 20;
 /// Characters of each.
 const MAX_COMPLAINT_CHARS: usize = 400;
 /// Bytes of a line; the rest of it is not kept.
 const MAX_LINE_BYTES: usize = 4096;
-/// Lines of frames that nobody has taken: the output pipe holds fewer frames of the smallest size.
-const MAX_FRAME_LINES: usize = 100_000;
+/// Times of frames that nobody has taken: the output pipe holds fewer frames of any size that is filmed. 1.6 MB.
+const MAX_FRAMES: usize = 100_000;
 
 /// How ffmpeg's filter `metadata` begins the line of a frame.
 const FRAME: &str = "frame:";
@@ -19,8 +21,10 @@ const FRAME: &str = "frame:";
 #[derive(Debug, Default)]
 pub struct Said {
     line: Vec<u8>,
-    frames: VecDeque<String>,
+    frames: VecDeque<Option<i64>>,
     complaints: Vec<String>,
+    /// Whether the last thing that ffmpeg logged was about another stream.
+    elsewhere: bool,
     flooded: bool,
 }
 
@@ -43,20 +47,21 @@ impl Said {
         let line = String::from_utf8_lossy(&self.line).into_owned();
         self.line.clear();
         if line.starts_with(FRAME) {
-            self.flooded |= self.frames.len() >= MAX_FRAME_LINES;
+            self.flooded |= self.frames.len() >= MAX_FRAMES;
             if !self.flooded {
-                self.frames.push_back(line);
+                self.frames.push_back(time_of(&line));
             }
-        } else if self.complaints.len() < MAX_COMPLAINTS && !is_of_a_frame(&line) {
+        } else if !is_of_a_frame(&line) {
+            self.elsewhere = is_of_another_stream(&line) || self.elsewhere && is_repetition(&line);
             let complaint = one_line(&line);
-            if !complaint.is_empty() {
+            if !self.elsewhere && !complaint.is_empty() && self.complaints.len() < MAX_COMPLAINTS {
                 self.complaints.push(complaint);
             }
         }
     }
 
-    /// The next line of a frame.
-    pub fn take_frame(&mut self) -> Option<String> {
+    /// When the next frame is shown, in the stream's units; it may have no time.
+    pub fn take_frame(&mut self) -> Option<Option<i64>> {
         self.frames.pop_front()
     }
 
@@ -75,6 +80,23 @@ impl Said {
 /// The filter prints `key=value` below the line of its frame.
 fn is_of_a_frame(line: &str) -> bool {
     line.split_once('=').is_some_and(|(key, _)| !key.is_empty() && !key.contains(char::is_whitespace))
+}
+
+/// `frame:0    pts:307200  pts_time:24`
+fn time_of(line: &str) -> Option<i64> {
+    line.split_whitespace().find_map(|word| word.strip_prefix("pts:"))?.parse().ok()
+}
+
+/// ffmpeg looks at every stream, and says of sound and subtitles that their codecs are not on the list. The video's own
+/// codec is: a decoder of that which is not (`libopenh264`, `libaom-av1`) is a complaint.
+fn is_of_another_stream(line: &str) -> bool {
+    let named = line.split_once("Codec (").and_then(|(_, rest)| rest.split_once(") not on whitelist"));
+    named.is_some_and(|(decoder, _)| !CODECS.iter().any(|codec| decoder.contains(codec)))
+}
+
+/// ffmpeg counts what it would say twice.
+fn is_repetition(line: &str) -> bool {
+    line.trim_start().starts_with("Last message repeated ")
 }
 
 /// Printable, bounded, and the same in every run: `[h264 @ 0x5581d2c4]` names an address, which no two runs share.
@@ -106,8 +128,8 @@ mod tests {
         for piece_bytes in [1, 2, 7, 4096] {
             let mut said = said(text, piece_bytes);
             assert_eq!(said.complaints(), ["[h264] no frame!", "last"]);
-            assert_eq!(said.take_frame().as_deref(), Some("frame:0    pts:512 pts_time:0.04"));
-            assert_eq!(said.take_frame().as_deref(), Some("frame:1 pts:1024"));
+            assert_eq!(said.take_frame(), Some(Some(512)));
+            assert_eq!(said.take_frame(), Some(Some(1024)));
             assert_eq!(said.take_frame(), None);
         }
     }
@@ -123,8 +145,28 @@ mod tests {
     }
 
     #[test]
-    fn frames_without_end_are_noticed() {
-        let text = "frame:0 pts:0\n".repeat(MAX_FRAME_LINES + 1);
-        assert!(said(text.as_bytes(), 4096).flooded());
+    fn frames_without_end_are_noticed_and_not_kept() {
+        let line = format!("frame:0 pts:0{}\n", " ".repeat(100));
+        let said = said(line.repeat(MAX_FRAMES + 1).as_bytes(), 4096);
+        assert!(said.flooded());
+        assert!(said.frames.capacity() * size_of::<Option<i64>>() < 4 << 20, "{}", said.frames.capacity());
+    }
+
+    #[test]
+    fn the_time_of_a_frame_is_read_from_what_the_filter_prints() {
+        assert_eq!(time_of("frame:0    pts:307200  pts_time:24"), Some(307_200));
+        assert_eq!(time_of("frame:12   pts:-40     pts_time:-0.04"), Some(-40));
+        assert_eq!(time_of("frame:0    pts:NOPTS   pts_time:NOPTS"), None);
+    }
+
+    #[test]
+    fn codecs_of_other_streams_are_no_complaint_and_decoders_of_the_video_are() {
+        let refused = |decoder: &str| format!("[{decoder} @ 0x55] Codec ({decoder}) not on whitelist 'h264,hevc'\n");
+        let text: String = ["aac", "libopus", "srt", "libopenh264", "png"].map(refused).concat();
+        let repeated = "    Last message repeated 2 times\n";
+        let format = "[hls @ 0x55] Format not on whitelist 'mov'\n";
+        let expected =
+            ["[libopenh264] Codec (libopenh264) not on whitelist 'h264,hevc'", "[hls] Format not on whitelist 'mov'"];
+        assert_eq!(said((text + repeated + format).as_bytes(), 4096).complaints(), expected);
     }
 }

@@ -38,16 +38,21 @@ impl Segment {
         self.runs.iter().map(|(first, last)| last - first + 1).sum()
     }
 
-    /// Where ffmpeg is to seek to, in seconds, so that it lands on the key. Some demuxers land on any packet at or before
-    /// the time, the others on the key at or before it; where frames are shown in another order than they are stored
-    /// ffmpeg goes back by 3/23 s before it asks a demuxer that counts in decoding times.
+    /// Where ffmpeg is to seek to, in seconds, so that it lands on the key. Some demuxers land on the packet that is decoded
+    /// then or last before it, the others on the key that is shown then or last before it. Where frames are shown in
+    /// another order than they are stored (`reorders`) ffmpeg goes back by 3/23 s before it asks a demuxer that counts in
+    /// decoding times.
     #[must_use]
-    pub fn seek_s(&self, table: &FrameTable, lands_on_any_packet: bool) -> Option<f64> {
+    pub fn seek_s(&self, table: &FrameTable, lands_on_any_packet: bool, reorders: bool) -> Option<f64> {
         const GOES_BACK_S: f64 = 3.0 / 23.0;
-        let Key { time, next } = self.key?;
+        /// No two frames are so close, and times are rounded to less.
+        const A_LITTLE_S: f64 = 0.001;
+        let Key { time, decoded, next } = self.key?;
         let at_s = table.time_base.seconds(time);
         if lands_on_any_packet {
-            return Some(at_s - 0.02);
+            // On the key itself: whatever is decoded before it is broken, and said to be.
+            let back_s = if reorders { GOES_BACK_S } else { 0.0 };
+            return Some(table.time_base.seconds(decoded) + back_s + A_LITTLE_S);
         }
         let half_way_s = next.map_or(f64::MAX, |next| table.time_base.seconds((next - time - 1) / 2));
         Some(at_s + (GOES_BACK_S + 0.01).min(half_way_s))

@@ -44,50 +44,89 @@ pub struct FrameTable {
     pub time_base: TimeBase,
     /// When each frame is shown, ascending.
     shown: Vec<i64>,
-    /// When the frames are shown at which decoding can start, ascending; hidden ones too.
-    keys: Vec<i64>,
+    /// The frames at which decoding can start, ascending; hidden ones too.
+    keys: Vec<KeyFrame>,
     /// When the last frame ends.
     end: i64,
     /// What the seconds of the rows count from.
     start: i64,
+    /// Frames behind a place where the clock starts again: their times are those of others, so they are no part of this.
+    pub behind_restart: usize,
 }
+
+/// A frame at which decoding can start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct KeyFrame {
+    shown: i64,
+    /// When it is decoded, which is before it is shown where frames are stored in another order.
+    decoded: i64,
+}
+
+/// Times beyond this are no times: 285 years of nanoseconds are 2⁶³, and sums of a few such times must not overflow.
+const MAX_TIME: i64 = 1 << 53;
+
+/// A clock that goes back so far was set anew; reordering and broken multiplexers stay below.
+const RESTART_SECS: f64 = 1.0;
 
 impl FrameTable {
     /// From the packets in any order. `start` is when the container starts, all streams together; without it seconds
     /// count from the first frame.
     ///
     /// # Errors
-    /// No frame; more than a video of a day has; packets that do not say when they are shown.
+    /// No frame; more than a video of a day has; packets that do not say when they are shown, or that are shown when
+    /// no clock would be.
     pub fn new(time_base: TimeBase, packets: &[Packet], start: Option<i64>) -> Result<Self, Rejection> {
         let corrupt = |what: String| Rejection::new(RejectionClass::Corrupt, what);
+        let said = packets.iter().flat_map(|packet| [packet.pts, packet.dts, packet.duration]).chain([start]);
+        if let Some(time) = said.flatten().find(|time| !(-MAX_TIME..=MAX_TIME).contains(time)) {
+            return Err(corrupt(format!("expected times of at most 2^53 units, found {time}")));
+        }
+        let (packets, behind_restart) = before_restart(packets, time_base);
         let times: Vec<(i64, &Packet)> = packets.iter().filter_map(|packet| Some((packet.pts?, packet))).collect();
         let mut shown: Vec<i64> = times.iter().filter(|(_, packet)| !packet.is_hidden).map(|(at, _)| *at).collect();
-        let mut keys: Vec<i64> = times.iter().filter(|(_, packet)| packet.is_key).map(|(at, _)| *at).collect();
+        let key = |(shown, packet): &(i64, &Packet)| KeyFrame {
+            shown: *shown,
+            decoded: packet.dts.map_or(*shown, |dts| dts.min(*shown)),
+        };
+        let mut keys: Vec<KeyFrame> = times.iter().filter(|(_, packet)| packet.is_key).map(key).collect();
         if shown.is_empty() {
             return Err(corrupt(format!("expected frames, found {} packets without a time", packets.len())));
         }
         shown.sort_unstable();
         shown.dedup();
         keys.sort_unstable();
-        keys.dedup();
+        keys.dedup_by_key(|key| key.shown);
         let last = shown[shown.len() - 1];
         // The last frame's own duration, or that of the frame before it.
         let said = times.iter().find(|(at, _)| *at == last).and_then(|(_, packet)| packet.duration).filter(|d| *d > 0);
         let before = shown.len().checked_sub(2).map(|at| last - shown[at]);
         let end = last.saturating_add(said.or(before).unwrap_or(0));
         let start = start.filter(|start| *start <= shown[0]).unwrap_or(shown[0]);
-        Ok(Self { time_base, shown, keys, end, start })
+        Ok(Self { time_base, shown, keys, end, start, behind_restart })
     }
 
     /// The same table, where the decoder's times differ from the container's by a constant: `first` is the time that
     /// it gives the first frame.
-    #[must_use]
-    pub fn shifted_to(mut self, first: i64) -> Self {
+    ///
+    /// # Errors
+    /// A time that no clock would have.
+    pub fn shifted_to(mut self, first: i64) -> Result<Self, Rejection> {
+        if !(-MAX_TIME..=MAX_TIME).contains(&first) {
+            let message = format!("expected times of at most 2^53 units, found {first}");
+            return Err(Rejection::new(RejectionClass::Corrupt, message));
+        }
         let by = first - self.shown[0];
-        self.shown.iter_mut().chain(&mut self.keys).for_each(|at| *at += by);
+        self.shown.iter_mut().for_each(|at| *at += by);
+        self.keys.iter_mut().for_each(|key| (key.shown, key.decoded) = (key.shown + by, key.decoded + by));
         self.end += by;
         self.start += by;
-        self
+        Ok(self)
+    }
+
+    /// When frames are shown and when the last one ends, in the stream's units.
+    #[must_use]
+    pub fn times(&self) -> (&[i64], i64) {
+        (&self.shown, self.end)
     }
 
     #[must_use]
@@ -110,7 +149,7 @@ impl FrameTable {
     /// When something that the decoder gave this time is shown, in seconds from the start of the video.
     #[must_use]
     pub fn pts_s(&self, time: i64) -> f64 {
-        self.time_base.seconds(time - self.start)
+        self.time_base.seconds(time.saturating_sub(self.start))
     }
 
     /// The frame that is shown at a time: the last one not after it.
@@ -119,33 +158,45 @@ impl FrameTable {
         self.shown.partition_point(|shown| *shown <= time).saturating_sub(1)
     }
 
-    /// The frame that is shown so many seconds after the first.
-    #[must_use]
-    pub fn frame_after(&self, seconds: f64) -> usize {
-        self.frame_at(self.shown[0].saturating_add(self.time_base.units(seconds)))
-    }
-
     /// Frames at which decoding can start, ascending.
     #[must_use]
     pub fn key_frames(&self) -> Vec<usize> {
-        self.keys.iter().filter_map(|key| self.shown.binary_search(key).ok()).collect()
+        self.keys.iter().filter_map(|key| self.shown.binary_search(&key.shown).ok()).collect()
     }
 
     /// Where decoding must start for a frame to be had: the time of the key at or before it, and of the one after.
     /// None where that is the beginning.
     #[must_use]
     pub fn key_before(&self, time: i64) -> Option<Key> {
-        let after = self.keys.partition_point(|key| *key <= time);
+        let after = self.keys.partition_point(|key| key.shown <= time);
         let at = after.checked_sub(1)?;
-        (at > 0).then(|| Key { time: self.keys[at], next: self.keys.get(after).copied() })
+        let KeyFrame { shown, decoded } = self.keys[at];
+        (at > 0).then(|| Key { time: shown, decoded, next: self.keys.get(after).map(|key| key.shown) })
     }
 }
 
 /// A place where decoding can start, and the next such place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
+    /// When it is shown.
     pub time: i64,
+    /// When it is decoded: not later.
+    pub decoded: i64,
     pub next: Option<i64>,
+}
+
+/// The packets up to where the clock starts again, as between two recordings in one stream, and how many are behind it.
+fn before_restart(packets: &[Packet], time_base: TimeBase) -> (&[Packet], usize) {
+    let back = time_base.units(RESTART_SECS).max(1);
+    let mut latest = i64::MIN;
+    let is_restart = |packet: &Packet| {
+        let Some(decoded) = packet.dts else { return false };
+        let restarts = latest > i64::MIN && decoded < latest.saturating_sub(back);
+        latest = latest.max(decoded);
+        restarts
+    };
+    let at = packets.iter().position(is_restart).unwrap_or(packets.len());
+    (&packets[..at], packets.len() - at)
 }
 
 /// # Errors
@@ -186,14 +237,43 @@ mod tests {
         assert!((table.pts_s(40) - 0.14).abs() < 1e-9);
         assert_eq!([table.frame_at(-5), table.frame_at(79), table.frame_at(80), table.frame_at(999)], [0, 1, 2, 3]);
         assert_eq!(table.key_before(80), None);
-        assert_eq!(table.key_before(130), Some(Key { time: 120, next: None }));
+        assert_eq!(table.key_before(130), Some(Key { time: 120, decoded: 120, next: None }));
     }
 
     #[test]
     fn a_decoder_that_counts_later_than_the_container_shifts_the_whole_table() {
-        let table = FrameTable::new(TIME_BASE, &[packet(0, "K"), packet(40, "")], None).unwrap().shifted_to(80);
+        let table =
+            FrameTable::new(TIME_BASE, &[packet(0, "K"), packet(40, "")], None).unwrap().shifted_to(80).unwrap();
         assert_eq!((table.time(0), table.time(1)), (80, 120));
         assert!(table.pts_s(80).abs() < 1e-9 && (table.pts_s(120) - 0.04).abs() < 1e-9);
+    }
+
+    #[test]
+    fn decoding_starts_where_a_key_is_decoded_and_that_is_before_it_is_shown() {
+        let reordered = |pts: i64| Packet { dts: Some(pts - 400), ..packet(pts, "K") };
+        let table = FrameTable::new(TIME_BASE, &[reordered(400), reordered(1400)], None).unwrap();
+        assert_eq!(table.key_before(1400), Some(Key { time: 1400, decoded: 1000, next: None }));
+    }
+
+    #[test]
+    fn what_lies_behind_a_clock_that_starts_again_is_left_out_and_counted() {
+        let at = |pts: i64| Packet { dts: Some(pts), ..packet(pts, "") };
+        let twice: Vec<Packet> = (0..50).chain(0..30).map(|i| at(i * 40)).collect();
+        let table = FrameTable::new(TIME_BASE, &twice, None).unwrap();
+        assert_eq!((table.frames(), table.behind_restart), (50, 30));
+        // Reordered by less than a second, nothing has started again.
+        let reordered: Vec<Packet> = [0, 400, 80, 40, 1200, 440].map(at).to_vec();
+        assert_eq!(FrameTable::new(TIME_BASE, &reordered, None).unwrap().behind_restart, 0);
+    }
+
+    #[test]
+    fn times_that_no_clock_has_are_refused_before_they_are_added_up() {
+        for (pts, duration) in [(i64::MIN, 40), (i64::MAX, 40), (0, i64::MAX)] {
+            let packet = Packet { duration: Some(duration), ..packet(pts, "K") };
+            assert!(FrameTable::new(TIME_BASE, &[packet], None).is_err(), "{pts} {duration}");
+        }
+        assert!(FrameTable::new(TIME_BASE, &[packet(0, "K")], Some(i64::MAX)).is_err());
+        assert!(FrameTable::new(TIME_BASE, &[packet(0, "K")], None).unwrap().shifted_to(i64::MIN).is_err());
     }
 
     #[test]

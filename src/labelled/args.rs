@@ -53,6 +53,9 @@ pub struct LabelledFlags {
     /// Compute threads [default: the cores that this process may use]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
+    /// Where large parts of a bucket lie while they are read [default: TMPDIR, or /tmp]
+    #[arg(long, value_name = "FOLDER")]
+    pub scratch: Option<PathBuf>,
     /// How log lines look [default: text]
     #[arg(long)]
     pub log: Option<LogFormat>,

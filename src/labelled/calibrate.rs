@@ -57,7 +57,7 @@ pub async fn calibrate(
     if !(args.wanted_fpr > 0.0 && args.wanted_fpr < 1.0) {
         return Err(Error::Usage(format!("wanted_fpr: expected a share between 0 and 1, found {}", args.wanted_fpr)));
     }
-    if args.out.exists() {
+    if args.out.symlink_metadata().is_ok() {
         let shown = args.out.display().to_string();
         return Err(Error::Usage(format!("scorer folder {shown:?}: expected a new one, found one that exists")));
     }
@@ -76,6 +76,7 @@ pub async fn calibrate(
     super::split::check_classes(fake.iter().copied(), args.labelled.split.as_deref()).map_err(usage)?;
     let fold_of = folds(&groups, &fake, FOLDS).map_err(|e| usage(format!("{e}; label more media")))?;
 
+    check_direction(logits, &fake).map_err(usage)?;
     let choices = match args.curve {
         Some(CurveChoice::Platt) => vec![fit_platt as FitCurve],
         Some(CurveChoice::Isotonic) => vec![fit_isotonic as FitCurve],
@@ -115,13 +116,19 @@ type FitCurve = fn(&[f64], &[bool]) -> Result<Curve, String>;
 
 fn fit_platt(logits: &[f64], fake: &[bool]) -> Result<Curve, String> {
     let Platt { slope, offset, .. } = Platt::fit(logits, fake).map_err(|e| e.to_string())?;
-    if slope < 0.0 {
-        return Err(format!(
-            "expected scores that rise where fakes are likelier, found that they fall (slope {slope:.3}): are the labels \
-             the right way round?"
-        ));
-    }
     Ok(Curve::Platt { slope, offset })
+}
+
+/// Of all rows; in a fold of few a curve may fall by chance.
+fn check_direction(logits: &[f64], fake: &[bool]) -> Result<(), String> {
+    let Platt { slope, .. } = Platt::fit(logits, fake).map_err(|e| e.to_string())?;
+    if slope >= 0.0 {
+        return Ok(());
+    }
+    Err(format!(
+        "expected scores that rise where fakes are likelier, found that they fall (slope {slope:.3}): are the labels the \
+         right way round?"
+    ))
 }
 
 fn fit_isotonic(logits: &[f64], fake: &[bool]) -> Result<Curve, String> {

@@ -7,6 +7,7 @@ use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIter
 use super::figures::{Level, Scored};
 use super::known::Known;
 use crate::error::Error;
+use crate::limits;
 use crate::rescore::fetch::fetch;
 use crate::rescore::serve::{Wanted, wanted};
 use crate::rescore::source::{EMBEDDINGS, Source};
@@ -77,20 +78,21 @@ pub async fn collect<T: Send + Default>(
     let mut all = Crops::default();
     for (at, source) in sources.iter().enumerate() {
         let slices = source.slices(at).await?;
-        for some in slices.chunks(rayon::current_num_threads()) {
+        for some in slices.chunks(rayon::current_num_threads().min(limits::RESCORED_SLICES)) {
             let mut files = vec![];
             for part in some.iter().filter_map(|slice| slice.parts.get(EMBEDDINGS)) {
-                files.push((part, fetch(source.store.as_ref(), part, scratch).await?.part));
+                files.push((part, fetch(source.store.as_ref(), part, scratch).await?));
             }
             let read: Vec<Result<Crops<T>, Error>> = files
                 .par_iter()
                 .with_max_len(1)
                 .map(|(part, file)| {
-                    of_part(file, at, known, &kinds, &of_batch).map_err(|what| source.wrong(&part.key, &what))
+                    of_part(&file.part, at, known, &kinds, &of_batch).map_err(|what| source.wrong(&part.key, &what))
                 })
                 .collect();
-            for crops in read {
+            for (crops, (_, file)) in read.into_iter().zip(&files) {
                 all.append(crops?);
+                file.check_unchanged()?;
             }
         }
     }
@@ -122,7 +124,7 @@ fn of_part<T: Default>(
     while let Some((columns, row)) = rows.row()? {
         let vector = vectors.vector()?;
         let is_of = |kind: &Kind| kind.0.tower == columns.tower.value(row) && kind.0.crop == columns.crop.value(row);
-        if let Some(media) = known.place(columns.media_id.value(row), source)
+        if let Some(media) = known.place_in(columns.media_id.value(row), source)
             && let Some(pass) = kinds.iter().position(is_of)
         {
             if vector.len() != kinds[pass].1 {

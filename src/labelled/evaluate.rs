@@ -35,9 +35,11 @@ pub async fn evaluate(args: &EvaluateArgs, sources: &[Source], scratch: &Path) -
     if ids.is_empty() {
         return Err(Error::Usage("runs: expected scores, found none: they were made with --scorer none".to_owned()));
     }
-    let faces = read::<FaceScores>(sources, FACES, &known, &ids, scratch).await?;
-    let frames = read::<FrameScores>(sources, FRAMES, &known, &ids, scratch).await?;
-    let media = read::<MediaScores>(sources, MEDIA, &known, &ids, scratch).await?;
+    let mut taken = Taken(ids.iter().map(|_| vec![None; known.media.len()]).collect());
+    // Media first: they say which run each is taken from.
+    let media = read::<MediaScores>(sources, MEDIA, &known, &ids, &mut taken, scratch).await?;
+    let frames = read::<FrameScores>(sources, FRAMES, &known, &ids, &mut taken, scratch).await?;
+    let faces = read::<FaceScores>(sources, FACES, &known, &ids, &mut taken, scratch).await?;
     let mut scorers = vec![];
     for (at, id) in ids.iter().enumerate() {
         let levels = [("face", &faces[at]), ("frame", &frames[at]), ("media", &media[at])];
@@ -51,6 +53,16 @@ pub async fn evaluate(args: &EvaluateArgs, sources: &[Source], scratch: &Path) -
         scorers.push(ScorerReport { scorer: (*id).to_owned(), levels });
     }
     Ok(EvaluateReport { labels: known.counts, scorers })
+}
+
+/// For each scorer and media the run that it is taken from: the first that has both. So a run and its rescoring can be
+/// held side by side.
+struct Taken(Vec<Vec<Option<usize>>>);
+
+impl Taken {
+    fn is_from(&mut self, scorer: usize, media: u32, source: usize) -> bool {
+        *self.0[scorer][media as usize].get_or_insert(source) == source
+    }
 }
 
 /// Scores of one scorer on one level, and of which media.
@@ -107,7 +119,8 @@ macro_rules! score_columns {
     };
 }
 
-score_columns!(FaceScores, score);
+// Where scores come near to 1 only logits tell them apart.
+score_columns!(FaceScores, logit);
 score_columns!(FrameScores, frame_score);
 score_columns!(MediaScores, score_mean);
 
@@ -117,6 +130,7 @@ async fn read<C: ScoreColumns>(
     table: usize,
     known: &Known,
     ids: &[&str],
+    taken: &mut Taken,
     scratch: &Path,
 ) -> Result<Vec<Column>, Error> {
     let mut columns: Vec<Column> = ids.iter().map(|_| Column::default()).collect();
@@ -124,13 +138,14 @@ async fn read<C: ScoreColumns>(
         for slice in source.slices(at).await? {
             let part = &slice.parts[table];
             let wrong = |what: String| source.wrong(&part.key, &what);
-            let file = fetch(source.store.as_ref(), part, scratch).await?.part;
-            let metadata = file.metadata().map_err(wrong)?;
-            let mut cursor = Cursor::<C>::new(&file, &metadata).map_err(wrong)?;
+            let fetched = fetch(source.store.as_ref(), part, scratch).await?;
+            let metadata = fetched.part.metadata().map_err(wrong)?;
+            let mut cursor = Cursor::<C>::new(&fetched.part, &metadata).map_err(wrong)?;
             while let Some((found, row)) = cursor.row().map_err(wrong)? {
                 let scorer = found.scorer(row).and_then(|scorer| ids.iter().position(|id| *id == scorer));
-                if let Some(media) = known.place(found.media_id(row), at)
+                if let Some(media) = known.place(found.media_id(row))
                     && let Some(scorer) = scorer
+                    && taken.is_from(scorer, media, at)
                 {
                     let column = &mut columns[scorer];
                     match found.score(row) {
@@ -143,6 +158,7 @@ async fn read<C: ScoreColumns>(
                 }
                 cursor.step();
             }
+            fetched.check_unchanged()?;
         }
     }
     Ok(columns)

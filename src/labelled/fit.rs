@@ -55,10 +55,11 @@ pub struct Around<'a> {
 /// # Errors
 /// Labels or embeddings that no head can be made of; a folder that is there already.
 pub async fn fit(args: &FitArgs, sources: &[Source], around: &Around<'_>) -> Result<FitReport, Error> {
-    if args.out.exists() {
+    if args.out.symlink_metadata().is_ok() {
         let shown = args.out.display().to_string();
         return Err(Error::Usage(format!("scorer folder {shown:?}: expected a new one, found one that exists")));
     }
+    let name = check_words(args)?;
     let base = base(args, sources, around.opening.registry)?;
     let known = Known::of(sources, &args.labelled, around.scratch).await?;
     let set = around.opening.open_for_stored(std::slice::from_ref(&base)).await?;
@@ -80,7 +81,7 @@ pub async fn fit(args: &FitArgs, sources: &[Source], around: &Around<'_>) -> Res
     let levels = levels(&crops, &known, &held_out[0]);
     let weights = if balanced { Weights::Balanced } else { Weights::Equal };
     let head = fit_one(&data, weights, c, None)?;
-    let folder = write(args, &base, &head, sources, &known, around).await?;
+    let folder = write(args, &name, &base, &head, sources, &known, around).await?;
     Ok(FitReport {
         scorer: folder,
         folder: args.out.clone(),
@@ -92,6 +93,25 @@ pub async fn fit(args: &FitArgs, sources: &[Source], around: &Around<'_>) -> Res
         folds: args.folds.into(),
         levels,
     })
+}
+
+/// What would be refused when the scorer is written is refused before any work. Gives the name.
+fn check_words(args: &FitArgs) -> Result<String, Error> {
+    let of_folder = || args.out.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = args.name.clone().unwrap_or_else(of_folder);
+    for (flag, word) in [("--name", &name), ("--version", &args.version)] {
+        if !crate::scorers::file::is_name(word) {
+            return Err(Error::Usage(format!(
+                "{flag}: expected letters, digits, '-', '_' and '.', found {word:?}; without --name the folder's name is taken"
+            )));
+        }
+    }
+    match args.c {
+        Some(c) if !(c.is_finite() && c > 0.0) => {
+            Err(Error::Usage(format!("--c: expected a positive number, found {c}")))
+        }
+        _ => Ok(name),
+    }
 }
 
 /// The one that was named, or else the one that the runs were scored with, where it has a name.
@@ -180,6 +200,27 @@ fn weights_without(fold: usize, fold_of: &[usize], fake: &[bool], balanced: bool
     fold_of.iter().zip(fake).map(weight).collect()
 }
 
+/// Every so-and-so-many-th row of each fold and class: whatever order they come in, all have their share.
+fn thinned_rows(fold_of: &[usize], fake: &[bool], step: usize) -> Vec<usize> {
+    let mut seen = std::collections::BTreeMap::<(usize, bool), usize>::new();
+    let is_kept = |row: &usize| {
+        let count = seen.entry((fold_of[*row], fake[*row])).or_default();
+        *count += 1;
+        (*count - 1).is_multiple_of(step)
+    };
+    (0..fold_of.len()).filter(is_kept).collect()
+}
+
+/// Both classes count alike, as they do in the fit: the rarer one is not drowned.
+fn balanced_log_loss(probabilities: &[f64], fake: &[bool]) -> Option<f64> {
+    let of_class = |class: bool| {
+        let rows = probabilities.iter().zip(fake).filter(|(_, fake)| **fake == class);
+        let (of_rows, labels): (Vec<f64>, Vec<bool>) = rows.map(|(probability, fake)| (*probability, *fake)).unzip();
+        log_loss(&of_rows, &labels)
+    };
+    Some(f64::midpoint(of_class(false)?, of_class(true)?))
+}
+
 /// Of being fake.
 fn probability(head: &Logistic, x: &[f32]) -> f64 {
     let logit = head.weight.iter().zip(x).map(|(w, x)| w * f64::from(*x)).sum::<f64>() + head.bias;
@@ -187,23 +228,24 @@ fn probability(head: &Logistic, x: &[f32]) -> f64 {
 }
 
 fn choose_c(data: &Data, fold_of: &[usize], k: usize, balanced: bool) -> Result<(f64, Vec<GridPoint>), Error> {
-    // Every so-and-so-many-th row, so that all runs and folds have their share.
     let step = fold_of.len().div_ceil(GRID_CROPS);
     let thinned: (Vec<f32>, Vec<bool>, Vec<usize>);
     let (data, fold_of) = if step == 1 {
         (Data { ..*data }, fold_of)
     } else {
-        let x = data.x.chunks_exact(data.width).step_by(step).flatten().copied().collect();
-        thinned =
-            (x, data.fake.iter().copied().step_by(step).collect(), fold_of.iter().copied().step_by(step).collect());
+        let rows = thinned_rows(fold_of, data.fake, step);
+        let x = rows.iter().flat_map(|row| &data.x[row * data.width..(row + 1) * data.width]).copied().collect();
+        let of = |row: &usize| (data.fake[*row], fold_of[*row]);
+        let (fake, folds): (Vec<bool>, Vec<usize>) = rows.iter().map(of).unzip();
+        thinned = (x, fake, folds);
         (Data { width: data.width, x: &thinned.0, fake: &thinned.1 }, &thinned.2[..])
     };
     let losses = held_out(&data, fold_of, k, balanced, &GRID)?;
-    let grid: Vec<GridPoint> = GRID
-        .iter()
-        .zip(&losses)
-        .map(|(c, held_out)| GridPoint { c: *c, log_loss: log_loss(held_out, data.fake).unwrap_or(f64::NAN) })
-        .collect();
+    let point = |(c, held_out): (&f64, &Vec<f64>)| {
+        let log_loss = if balanced { balanced_log_loss(held_out, data.fake) } else { log_loss(held_out, data.fake) };
+        GridPoint { c: *c, log_loss: log_loss.unwrap_or(f64::NAN) }
+    };
+    let grid: Vec<GridPoint> = GRID.iter().zip(&losses).map(point).collect();
     // Of equals the stronger penalty.
     let best = grid.iter().min_by(|a, b| a.log_loss.total_cmp(&b.log_loss)).map_or(1.0, |point| point.c);
     Ok((best, grid))
@@ -212,6 +254,7 @@ fn choose_c(data: &Data, fold_of: &[usize], k: usize, balanced: bool) -> Result<
 /// The new scorer's folder, with a golden vector from the program as it is here. Gives the scorer's id.
 async fn write(
     args: &FitArgs,
+    name: &str,
     base: &ScorerChoice,
     head: &Logistic,
     sources: &[Source],
@@ -220,7 +263,6 @@ async fn write(
 ) -> Result<String, Error> {
     let weight: Vec<f32> = head.weight.iter().map(|weight| *weight as f32).collect();
     let mut derived = Derived::from(base, around.opening.registry)?;
-    let default_name = args.out.file_name().unwrap_or_default().to_string_lossy();
     let runs: Vec<&str> = sources.iter().map(|source| source.from.run_id.as_str()).collect();
     let source = format!(
         "head fitted by deepsweep {} to {} labelled media of {}; tower: {}",
@@ -234,17 +276,16 @@ async fn write(
         Tap::Pooled => "pooled",
         Tap::Projected => "projected",
     };
-    derived.set("name", args.name.as_deref().unwrap_or(&default_name));
+    derived.set("name", name);
     derived.set("version", args.version.as_str());
     derived.set("licence", licence);
     derived.set("source", source);
     derived.drop_head();
+    derived.drop_golden();
+    derived.remove("calibration");
+    let file = derived.put_new_file("head.safetensors", crate::scorers::linear_file(&weight, head.bias as f32));
     derived.set_table("embedding", [("tap", tap.into()), ("l2", (!args.no_l2).into())]);
-    derived.set_table("head", [("kind", "linear".into()), ("file", "head.safetensors".into())]);
-    derived.put_file("head.safetensors", crate::scorers::linear_file(&weight, head.bias as f32));
-    for field in ["calibration", "golden"] {
-        derived.remove(field);
-    }
+    derived.set_table("head", [("kind", "linear".into()), ("file", file.into())]);
     derived.write_with_golden(&args.out, &around.opening).await
 }
 

@@ -13,6 +13,7 @@ use super::split;
 use crate::error::Error;
 use crate::rescore::fetch::fetch;
 use crate::rescore::source::{MEDIA, Source};
+use crate::settings::in_range;
 use crate::tables::stored::{Cursor, MediaNames};
 
 /// The labelled media of some runs.
@@ -74,6 +75,7 @@ impl Known {
         let media: Vec<Media> =
             names.iter().map(|Named { bucket, key, media_id, .. }| Media { bucket, key, media_id }).collect();
         let max_unknown = flags.max_unknown.unwrap_or(MAX_UNKNOWN_SHARE);
+        in_range("max_unknown", max_unknown, 0.0, 1.0).map_err(Error::Usage)?;
         let matched = matching(&labels, &media, flags.matching.into(), max_unknown).map_err(usage)?;
         if matched.unknown > 0 {
             tracing::warn!(
@@ -117,11 +119,16 @@ impl Known {
         Self { media, by_id, counts }
     }
 
-    /// The place of a labelled media, where it is to be taken from this run.
+    /// The place of a labelled media.
     #[must_use]
-    pub fn place(&self, media_id: &str, source: usize) -> Option<u32> {
-        let place = *self.by_id.get(media_id)?;
-        (self.media[place as usize].source as usize == source).then_some(place)
+    pub fn place(&self, media_id: &str) -> Option<u32> {
+        self.by_id.get(media_id).copied()
+    }
+
+    /// The same, where the media is to be taken from this run.
+    #[must_use]
+    pub fn place_in(&self, media_id: &str, source: usize) -> Option<u32> {
+        self.place(media_id).filter(|place| self.media[*place as usize].source as usize == source)
     }
 }
 
@@ -145,9 +152,9 @@ async fn media_names(sources: &[Source], scratch: &Path) -> Result<Vec<Named>, E
         for slice in source.slices(at).await? {
             let part = &slice.parts[MEDIA];
             let wrong = |what: String| source.wrong(&part.key, &what);
-            let file = fetch(source.store.as_ref(), part, scratch).await?.part;
-            let metadata = file.metadata().map_err(wrong)?;
-            let mut cursor = Cursor::<MediaNames>::new(&file, &metadata).map_err(wrong)?;
+            let fetched = fetch(source.store.as_ref(), part, scratch).await?;
+            let metadata = fetched.part.metadata().map_err(wrong)?;
+            let mut cursor = Cursor::<MediaNames>::new(&fetched.part, &metadata).map_err(wrong)?;
             while let Some((columns, row)) = cursor.row().map_err(wrong)? {
                 let media_id = columns.media_id.value(row);
                 // With several scorers each has a row.
@@ -162,6 +169,7 @@ async fn media_names(sources: &[Source], scratch: &Path) -> Result<Vec<Named>, E
                 }
                 cursor.step();
             }
+            fetched.check_unchanged()?;
         }
     }
     Ok(names)

@@ -41,6 +41,7 @@ use crate::rescore::source::Source;
 use crate::scorers::Opening;
 use crate::scorers::registry::Registry;
 use crate::scorers::store::{ModelStore, StoreChoice, StoreSettings};
+use crate::settings::in_range;
 use crate::storage::s3::S3Options;
 
 /// One of the commands.
@@ -78,8 +79,9 @@ impl Task {
 pub async fn run(task: &Task, around: &Surroundings<'_>) -> Result<String, Error> {
     let flags = task.flags();
     if let Some(threads) = flags.threads {
+        in_range("threads", threads, 1, 1024).map_err(Error::Usage)?;
         // Only the first call counts, and this is the one command of the process.
-        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).build_global();
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
     }
     let s3 = s3_options(&flags.s3);
     let mut sources = vec![];
@@ -87,7 +89,7 @@ pub async fn run(task: &Task, around: &Surroundings<'_>) -> Result<String, Error
         let place: RunPlace = run.parse().map_err(|what| Error::Usage(format!("run: {what}")))?;
         sources.push(Source::open(&place, &s3).await?);
     }
-    let scratch = around.scratch.as_path();
+    let scratch = flags.scratch.as_deref().unwrap_or(&around.scratch);
     match task {
         Task::Fit(args) => {
             with_opening(&args.store, args.accept_licence, &s3, around, async |opening| {

@@ -31,11 +31,12 @@ pub mod track;
 pub mod video;
 pub mod write;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -301,7 +302,15 @@ impl Pipeline {
         };
         ffmpeg.warn_of_missing_layers();
         let (settings, pixels) = (&self.video_settings, &self.memory.pixels);
-        let decoded = video::decode(ffmpeg, &file.file, kind.demuxer, settings, pixels, media, frames).await;
+        let decoding = video::decode(ffmpeg, &file.file, kind.demuxer, settings, pixels, media, frames);
+        // What a bug leaves half done is of this media alone.
+        let decoded = AssertUnwindSafe(decoding).catch_unwind().await;
+        let decoded = decoded.unwrap_or_else(|_| {
+            Err(Rejection::new(
+                RejectionClass::Panicked,
+                "a bug was met while its frames were asked for; the log tells more",
+            ))
+        });
         Ok(decoded.and_then(|()| file.check_unchanged()))
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::error::{Rejection, RejectionClass};
 use crate::ffmpeg::segment::Segment;
-use crate::ffmpeg::table::FrameTable;
+use crate::ffmpeg::table::{FrameTable, TimeBase};
 use crate::limits;
 
 /// How videos and animations are looked at.
@@ -70,26 +70,18 @@ impl Sampling {
         }
     }
 
-    /// The wanted ones of `frames` frames, ascending, each once. `at` says which is shown so many seconds after the first.
-    pub fn wanted(
-        self,
-        frames: usize,
-        duration_s: f64,
-        at: impl Fn(f64) -> usize,
-        keyframes: impl FnOnce() -> Vec<usize>,
-    ) -> Vec<usize> {
+    /// The wanted frames, ascending, each once. Counted in whole units, so that a step which ends where a frame begins
+    /// takes that frame and not, by a rounded digit, the one before it.
+    pub fn wanted(self, shown: Shown, keyframes: impl FnOnce() -> Vec<usize>) -> Vec<usize> {
+        let frames = shown.starts.len();
         let mut wanted: Vec<usize> = match self {
             Self::Frames(count) if frames <= count as usize => (0..frames).collect(),
             Self::Frames(count) => {
-                let part = duration_s / f64::from(count);
-                (0..count).map(|i| at((f64::from(i) + 0.5) * part)).collect()
+                let parts = 2 * i128::from(count);
+                let middle = |i| (2 * i + 1) * i128::from(shown.length()) / parts;
+                (0..i128::from(count)).map(|i| shown.frame_at(middle(i))).collect()
             }
-            Self::Every(time) => {
-                let step = time.as_secs_f64();
-                // Never more than there are frames, whatever the step.
-                let count = ((duration_s / step).ceil().max(1.0) as usize).min(MOST_STEPS);
-                (0..count).map(|i| at(i as f64 * step)).collect()
-            }
+            Self::Every(time) => (0..frames).filter(|frame| shown.has_step(*frame, time)).collect(),
             Self::Keyframes => keyframes(),
             Self::All => (0..frames).collect(),
         };
@@ -100,12 +92,44 @@ impl Sampling {
     /// The wanted frames of a video.
     #[must_use]
     pub fn of_video(self, table: &FrameTable) -> Vec<usize> {
-        self.wanted(table.frames(), table.duration_s(), |seconds| table.frame_after(seconds), || table.key_frames())
+        let (starts, end) = table.times();
+        self.wanted(Shown { starts, end, time_base: table.time_base }, || table.key_frames())
     }
 }
 
-/// Steps of `Every` that are walked: a millisecond apart for an hour.
-const MOST_STEPS: usize = 3_600_000;
+/// When the frames of something that moves are shown.
+#[derive(Debug, Clone, Copy)]
+pub struct Shown<'a> {
+    /// Ascending, at least one.
+    pub starts: &'a [i64],
+    /// When the last one ends.
+    pub end: i64,
+    pub time_base: TimeBase,
+}
+
+impl Shown<'_> {
+    fn length(&self) -> i64 {
+        self.end - self.starts[0]
+    }
+
+    /// The frame that is shown so many units after the first.
+    fn frame_at(&self, units: i128) -> usize {
+        let first = i128::from(self.starts[0]);
+        self.starts.partition_point(|start| i128::from(*start) - first <= units).saturating_sub(1)
+    }
+
+    /// Whether the frame is on the screen at the beginning, or a whole number of such times after it.
+    fn has_step(&self, frame: usize, time: Duration) -> bool {
+        let TimeBase { num, den } = self.time_base;
+        // A step is `step` / `part` units long; 2^53 units, the most that there are, fit in with room to spare.
+        let (step, part) = (time.as_nanos() as i128 * i128::from(den), i128::from(num) * 1_000_000_000);
+        let from_first = |at: i64| i128::from(at - self.starts[0]) * part;
+        let begin = from_first(self.starts[frame]);
+        let end = self.starts.get(frame + 1).map_or(from_first(self.end).max(begin + 1), |next| from_first(*next));
+        let next_step = (begin + step - 1) / step * step;
+        next_step < end
+    }
+}
 
 /// The pieces in which `wanted` frames are decoded: a piece ends where starting a decoder at the next key costs less
 /// than decoding on. `frame_pixels` says how much a frame costs.
@@ -168,6 +192,29 @@ mod tests {
         assert_eq!(Sampling::Every(Duration::from_millis(10)).of_video(&table).len(), 60);
         assert_eq!(Sampling::Keyframes.of_video(&table), [0, 50]);
         assert_eq!(Sampling::All.of_video(&table).len(), 60);
+    }
+
+    #[test]
+    fn a_step_that_ends_where_a_frame_begins_takes_that_frame() {
+        // 240 ms are six frames of 40 ms; as fractions of a second their sums end on either side.
+        let table = table(1500, 50);
+        let wanted = Sampling::Every(Duration::from_millis(240)).of_video(&table);
+        assert_eq!(wanted, (0..250).map(|step| step * 6).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn small_steps_go_on_to_the_end_of_a_long_video() {
+        let slow = |i: i64| Packet {
+            pts: Some(i * 10_000),
+            dts: None,
+            duration: Some(10_000),
+            is_key: true,
+            is_hidden: false,
+        };
+        let packets: Vec<Packet> = (0..720).map(slow).collect();
+        let table = FrameTable::new(TimeBase { num: 1, den: 1000 }, &packets, None).unwrap();
+        assert_eq!(Sampling::Every(Duration::from_millis(1)).of_video(&table).len(), 720);
+        assert_eq!(Sampling::Every(Duration::from_secs(7200)).of_video(&table), [0]);
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::ffmpeg::segment::Segment;
 use crate::limits;
 
 /// Changes with everything here and in [`crate::ffmpeg`] that changes a frame or which frames are taken.
-pub const VIDEO_VERSION: u32 = 1;
+pub const VIDEO_VERSION: u32 = 2;
 
 /// How videos are looked at.
 #[derive(Debug, Clone, Copy)]
@@ -84,7 +84,7 @@ pub async fn decode(
             }
             let frame = Frame {
                 index: index as i32,
-                pts_s: Some(video.table.pts_s(time)),
+                pts_s: Some(video.table.pts_s(video.table.time(index))),
                 picture,
                 reserved: Arc::clone(&reserved),
             };
@@ -99,7 +99,12 @@ pub async fn decode(
     let complaints: Vec<&str> = ends.iter().flat_map(|end| &end.complaints).map(String::as_str).collect();
     let busy: Duration = ends.iter().map(|end| end.busy).sum();
     media.seconds.decode = (probing + busy).as_secs_f64();
-    media.decoder_message = complaints.first().map(|first| (*first).to_owned());
+    media.decoder_message = restart(&video).or_else(|| complaints.first().map(|first| (*first).to_owned()));
+    let missing = wanted.len().saturating_sub(had.len());
+    if missing > 0 && media.decoder_message.is_none() && !output.is_closed() {
+        media.decoder_message =
+            Some(format!("{missing} of {} frames could not be had; the decoder gave no reason", wanted.len()));
+    }
     if had.is_empty() && !output.is_closed() {
         let why = complaints.first().unwrap_or(&"the decoder gave none");
         return Err(Rejection::new(
@@ -110,7 +115,17 @@ pub async fn decode(
     Ok(())
 }
 
-/// From a key where there is one; where that gives nothing, once more from the beginning: an index may lie.
+/// What lies behind a clock that starts again has the times of what lies before it, and cannot be asked for.
+fn restart(video: &Video) -> Option<String> {
+    let (before, behind) = (video.table.frames(), video.table.behind_restart);
+    (behind > 0).then(|| {
+        format!("the clock starts again behind {before} frames, as where recordings were joined; {behind} more are not looked at")
+    })
+}
+
+/// From a key where there is one. Where that gives less than it should, once more: with every frame decoded where only
+/// key frames were, since some of them a decoder shows only so; else from an earlier place, since an index may lie and
+/// a demuxer may land behind the key.
 async fn decode_piece(
     ffmpeg: &Ffmpeg,
     file: &File,
@@ -121,10 +136,14 @@ async fn decode_piece(
 ) -> Result<SegmentEnd, Rejection> {
     let end = ffmpeg.decode(file, demuxer, video, &piece, output).await;
     match end {
-        Ok(SegmentEnd { frames: 0, busy, .. }) if piece.key.is_some() => {
-            let from_the_beginning = Segment { key: None, ..piece };
-            let mut end = ffmpeg.decode(file, demuxer, video, &from_the_beginning, output).await?;
-            end.busy += busy;
+        Ok(first)
+            if first.frames < piece.wanted() && (piece.key.is_some() || piece.keys_only) && !output.is_closed() =>
+        {
+            let earlier = piece.key.filter(|_| first.frames > 0).and_then(|key| video.table.key_before(key.time - 1));
+            let again =
+                if piece.keys_only { Segment { keys_only: false, ..piece } } else { Segment { key: earlier, ..piece } };
+            let mut end = ffmpeg.decode(file, demuxer, video, &again, output).await?;
+            end.busy += first.busy;
             Ok(end)
         }
         // A piece that cannot be had does not take the others with it.

@@ -48,7 +48,9 @@ pub async fn check(sources: &[Source], scorers: &ScorerSet, named: &str) -> Resu
         let RescoredFrom { run_id, out } = &lacking.from;
         let found = match lacking.record.has_embeddings() {
             true => format!("run {run_id:?} has {}", all(&lacking.record)),
-            false => format!("run {run_id:?} has no embeddings (--scorer none or --no-embeddings)"),
+            false => format!(
+                "run {run_id:?} has no embeddings (--scorer none, --no-embeddings, or rescored without --keep-embeddings)"
+            ),
         };
         let needs: Vec<String> = of_scorer.iter().map(Wanted::to_string).collect();
         let given = sources.iter().filter(|source| !lacks(&source.record)).map(|source| source.from.run_id.clone());

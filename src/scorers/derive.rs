@@ -127,19 +127,34 @@ impl Derived {
         self.table.remove(field);
     }
 
-    /// A file that stands beside the words, in the place of another of its name.
-    pub fn put_file(&mut self, name: &str, bytes: Vec<u8>) {
-        self.files.retain(|(other, _)| other != name);
-        self.files.push((name.to_owned(), Content::Bytes(bytes)));
+    /// A file that stands beside the words, under this name or, where that is taken, one like it. Gives the name.
+    pub fn put_new_file(&mut self, name: &str, bytes: Vec<u8>) -> String {
+        let mut free = name.to_owned();
+        while self.files.iter().any(|(other, _)| *other == free) {
+            free = format!("new-{free}");
+        }
+        self.files.push((free.clone(), Content::Bytes(bytes)));
+        free
     }
 
-    /// Leaves out the head's file, where it has one.
+    /// Leaves out the head, and its file where it has one.
     pub fn drop_head(&mut self) {
-        if let Some(file) = self.table.get("head").and_then(|head| head.get("file")).and_then(Value::as_str) {
-            let file = file.to_owned();
-            self.files.retain(|(name, _)| *name != file);
-        }
-        self.remove("head");
+        let dropped = self.table.remove("head");
+        self.drop_files(dropped);
+    }
+
+    /// Leaves out the golden vectors and their pictures.
+    pub fn drop_golden(&mut self) {
+        let dropped = self.table.remove("golden");
+        self.drop_files(dropped);
+    }
+
+    /// Files that were named in what was dropped, and are named nowhere else.
+    fn drop_files(&mut self, dropped: Option<Value>) {
+        let names = |value: &Value, name: &str| value.to_string().contains(&format!("{name:?}"));
+        let Some(dropped) = dropped else { return };
+        let table = Value::Table(self.table.clone());
+        self.files.retain(|(name, _)| !names(&dropped, name) || names(&table, name));
     }
 
     /// As [`Derived::write`], with a golden vector: what the scorer, on this machine, says of a picture that every copy of
@@ -159,8 +174,8 @@ impl Derived {
         let Some(logit) = set.logit_of(0, &picture)? else {
             return Err(Error::Usage("golden vector: expected a finite logit, found none".to_owned()));
         };
-        self.put_file(GOLDEN, untrained::PICTURE.to_vec());
-        let golden = [("picture".to_owned(), GOLDEN.into()), ("logit".to_owned(), f64::from(logit).into())];
+        let name = self.put_new_file(GOLDEN, untrained::PICTURE.to_vec());
+        let golden = [("picture".to_owned(), name.into()), ("logit".to_owned(), f64::from(logit).into())];
         self.set("golden", vec![Value::Table(golden.into_iter().collect())]);
         self.write(folder)?;
         Ok(set.scorers().first().map(|scorer| scorer.id.clone()).unwrap_or_default())
@@ -171,7 +186,7 @@ impl Derived {
     pub fn write(&self, folder: &Path) -> Result<(), Error> {
         let shown = folder.display().to_string();
         let failed = |e: std::io::Error| cannot_write(folder, &e);
-        if folder.exists() {
+        if folder.symlink_metadata().is_ok() {
             return Err(Error::Usage(format!("scorer folder {shown:?}: expected a new one, found one that exists")));
         }
         let parent = match folder.parent() {
@@ -191,7 +206,9 @@ impl Derived {
         let words = self.words(&parent).map_err(|what| Error::Usage(format!("scorer folder {shown:?}: {what}")))?;
         std::fs::write(making.path().join("scorer.toml"), words).map_err(failed)?;
         allow_others(making.path()).map_err(failed)?;
-        std::fs::rename(making.keep(), folder).map_err(failed)
+        std::fs::rename(making.path(), folder).map_err(failed)?;
+        let _ = making.keep(); // it has moved
+        Ok(())
     }
 
     /// scorer.toml, as it stands in a folder below `parent`.

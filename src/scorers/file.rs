@@ -196,6 +196,12 @@ pub struct GoldenEntry {
     pub logit: f32,
 }
 
+/// What a scorer or its version may be called: it stands in rows and in queries.
+#[must_use]
+pub fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+}
+
 impl ScorerFile {
     /// # Errors
     /// One line that names the field, what was expected and what was found.
@@ -223,8 +229,7 @@ impl ScorerFile {
 
     fn check(&self) -> Result<(), String> {
         for (field, value) in [("name", &self.name), ("version", &self.version)] {
-            let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-            if value.is_empty() || !value.chars().all(allowed) {
+            if !is_name(value) {
                 return Err(format!("{field}: expected letters, digits, '-', '_' and '.', found {value:?}"));
             }
         }

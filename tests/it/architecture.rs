@@ -112,6 +112,13 @@ fn stages_from_decode_to_score_are_pure() {
 }
 
 #[test]
+fn statistics_are_pure() {
+    let words =
+        ["std::fs", "std::env", "tokio", "Instant::now", "SystemTime", "crate::storage", "crate::scorers", "pipeline"];
+    check_absent("statistics/", &words);
+}
+
+#[test]
 fn storage_knows_nothing_of_media() {
     check_absent("storage/", &["pipeline", "tables", "networks", "scorers"]);
 }

@@ -1,5 +1,8 @@
 //! `deepsweep doctor`: finds what is there, says what is missing and what to do about it.
 
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
 use serde_json::Value;
 
 use crate::program::{Finished, deepsweep, finish};
@@ -44,4 +47,48 @@ fn what_is_missing_is_named_with_the_way_out() {
         check_missing(&["--ffmpeg", "/nonexistent/ffmpeg"], "ffmpeg", manager);
     }
     check_missing(&["--scratch", "/dev/null/scratch"], "scratch", "--scratch");
+}
+
+/// The version of the ffmpeg that is found, with this PATH in front of the test's own.
+fn check_found(path_first: &Path, flags: &[&str]) {
+    let path = format!("{}:{}", path_first.display(), std::env::var("PATH").unwrap());
+    let arguments = [&["doctor", "--device", "cpu", "--json"], flags].concat();
+    let finished = finish(deepsweep(&arguments, &[("PATH", path)]));
+    let findings = findings(&finished);
+    let version = findings.iter().find(|finding| finding["part"] == "ffmpeg").unwrap();
+    assert_eq!(version["state"], "ok", "{flags:?}: {version}");
+}
+
+#[test]
+fn ffprobe_stands_beside_the_link_or_beside_what_it_leads_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let (links, programs) = (folder.path().join("bin"), folder.path().join("opt"));
+    std::fs::create_dir(&links).unwrap();
+    std::fs::create_dir(&programs).unwrap();
+    for name in ["ffmpeg", "ffprobe"] {
+        let program = programs.join(format!("{name}-5"));
+        std::fs::copy(Path::new("/usr/bin").join(name), &program).unwrap();
+        symlink(&program, links.join(name)).unwrap();
+    }
+    check_found(Path::new("/nonexistent"), &["--ffmpeg", links.join("ffmpeg").to_str().unwrap()]);
+    check_found(&links, &[]);
+    let alone = folder.path().join("ffmpeg");
+    symlink("/usr/bin/ffmpeg", &alone).unwrap();
+    check_found(Path::new("/nonexistent"), &["--ffmpeg", alone.to_str().unwrap()]);
+}
+
+#[test]
+fn what_may_not_be_executed_is_passed_over_in_path() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("ffmpeg"), "notes about ffmpeg").unwrap();
+    check_found(folder.path(), &[]);
+}
+
+#[test]
+fn room_for_videos_is_called_the_same_by_every_command() {
+    let said = "Where videos lie that are too large for memory";
+    for command in ["doctor", "run"] {
+        let help = finish(deepsweep(&[command, "--help"], &[]));
+        assert!(help.stdout.contains(said), "{command}: {}", help.stdout);
+    }
 }

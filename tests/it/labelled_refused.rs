@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::clips::{clip, encode};
 use crate::program::{Finished, Sweep, deepsweep, finish};
 
-/// Twelve pictures with a face, swept by `untrained-demo` (run `scored`) and by nobody (run `bare`).
+/// Twelve pictures with a face and two without, swept by `untrained-demo` (run `scored`) and by nobody (run `bare`).
 struct Archive(tempfile::TempDir);
 
 impl Archive {
@@ -17,6 +17,9 @@ impl Archive {
         std::fs::create_dir_all(source.join("shots")).unwrap();
         for at in 0..12 {
             std::fs::copy(&portrait, source.join(format!("shots/{at:02}.jpg"))).unwrap();
+        }
+        for name in ["empty-0.jpg", "empty-1.jpg"] {
+            std::fs::copy(crate::root().join("tests/media/good/no_face.jpg"), source.join(name)).unwrap();
         }
         let [source, out] = [source, folder.path().join("out")].map(|path| path.display().to_string());
         for (scorer, run) in [("untrained-demo", "scored"), ("none", "bare")] {
@@ -123,8 +126,31 @@ fn runs_that_cannot_serve_are_refused_with_what_would() {
     check(&archive, &good(), CALIBRATE, 2, &["logit"]);
     let folder = &["fit", "{run}", "--labels", "{labels}", "--base", "untrained-demo", "--out", "/"];
     check(&archive, &good(), folder, 2, &["found one that exists"]);
-    let fpr = [CALIBRATE, &["--wanted-fpr", "1.5"]].concat();
-    check(&archive, &good(), &fpr, 2, &["wanted_fpr"]);
+    for (command, flag, value, named) in [
+        (CALIBRATE, "--wanted-fpr", "1.5", "wanted_fpr"),
+        (EVALUATE, "--threads", "0", "threads"),
+        (EVALUATE, "--threads", "1000000", "threads"),
+        (EVALUATE, "--max-unknown", "nan", "max_unknown"),
+        (FIT, "--name", "a@b", "--name"),
+        (FIT, "--c", "0", "--c"),
+        (FIT, "--c", "nan", "--c"),
+    ] {
+        check(&archive, &good(), &[command, &[flag, value]].concat(), 2, &[named]);
+    }
+}
+
+#[test]
+fn scores_that_are_all_null_are_no_scores() {
+    let archive = Archive::new();
+    let labels = "key,label\nempty-0.jpg,real\nempty-1.jpg,fake\n";
+    check(&archive, labels, EVALUATE, 2, &["untrained-demo@1", "all are null", "2 no_face"]);
+    check(&archive, labels, FIT, 2, &["expected embeddings"]);
+    check(&archive, labels, CALIBRATE, 2, &["found none that is a number"]);
+    // Beside others they are counted, and count for nothing.
+    let labels = good() + "empty-0.jpg,real\n";
+    let (finished, _) = archive.with(&labels, EVALUATE);
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    assert!(finished.stdout.contains("1 media have a label and no score"), "{}", finished.stdout);
 }
 
 #[test]

@@ -65,6 +65,13 @@ fn the_worked_example_ends_in_calibrated_scores_that_tell_fakes() {
         assert!(low <= number(&auc["value"]) && number(&auc["value"]) <= high, "{level}");
     }
 
+    // A run and its rescoring, side by side.
+    let first = out.join("_runs/first").display().to_string();
+    let both = json(&["evaluate", &first, run, "--labels", labels, "--split", "test", "--json", "--quiet"]);
+    let names: Vec<&str> = both["scorers"].as_array().unwrap().iter().map(|s| s["scorer"].as_str().unwrap()).collect();
+    assert_eq!(names, [name, "untrained-demo@1"]);
+    assert_eq!(both["scorers"][0], *scorer);
+
     // What the rows say is what scorer.toml says, by plain arithmetic.
     let words: toml::Table =
         std::fs::read_to_string(out.join("probe-calibrated/scorer.toml")).unwrap().parse().unwrap();

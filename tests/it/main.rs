@@ -30,25 +30,27 @@
 //! - `run_scorers`        several scorers in one run; licences and golden vectors
 //! - `rescore`            new scores from stored embeddings: the rows of a run, bit for bit; several runs; shards
 //! - `rescore_stopped`    rescoring that is refused, stopped or fed with broken parts, and what the next attempt makes of it
+//! - `learn`              from labels to calibrated scores: the worked example, fit, calibrate, rescore, evaluate
+//! - `labelled_refused`   labels that nothing can be learned from, runs that cannot serve
 //! - `scorer_files`       pipes and devices where a file is expected
 //! - `scorer_scores`      the scores of a scorer of one's own, against plain arithmetic
 //! - `scorer_refused`     everything that can be wrong with one
 //! - `scorer_prompts`     prompts, tokenizers and their cache, and everything that can be wrong with them
 //! - `import`             other people's checkpoints as heads, towers and overlays
-//! - `learn`              from labels to calibrated scores: the worked example, fit, calibrate, rescore, evaluate
 //! - `derive`             scorer folders made from other scorers
-//! - `labelled_refused`   labels that nothing can be learned from, runs that cannot serve
 //! - `checkpoints_bad`    files that carry code, lie or are cut; two thousand mutants
 //!
 //! Videos and animations:
 //! - `video_fetch`        videos as files in memory, without a name on disk, or where they lie; cut bodies, full disks
 //! - `video_formats`      every codec and container, each with something odd, against ffprobe; its clips are in `video_clips`
+//! - `video_seeks`        frames that are easily lost on the way to them
 //! - `run_animated`       animated pictures, sampled as videos are or one frame of each
 //! - `tracks`             the rows of a video: tracks, and what each of several scorers says of them
 //! - `video_bad`          hostile and broken videos; keys that look like options; images and videos in one folder
 //! - `video_references`   playlists in disguise and containers that point at other files and at the network
 //! - `video_mutants`      a thousand clips with flipped bits and cuts
 //! - `video_containment`  what a child may not read, write, reach or start; children that hang, crash or are left behind
+//! - `video_escapes`      ways out of it that take several steps; programs in place of ffmpeg that hang or cannot start
 //!
 //! Models, from a hub of our own that goes wrong as ordered (`servers/hub`):
 //! - `model_pull`         downloads that break off, stall, are throttled, change, lie; full disks; two at once
@@ -117,10 +119,12 @@ mod tracks;
 mod video_bad;
 mod video_clips;
 mod video_containment;
+mod video_escapes;
 mod video_fetch;
 mod video_formats;
 mod video_mutants;
 mod video_references;
+mod video_seeks;
 
 /// The root of the repository.
 fn root() -> std::path::PathBuf {

@@ -116,6 +116,11 @@ fn a_mistake_is_named_with_what_to_do() {
     check_mistake(&run(&["--scorer", "none", "--min-face-px", "3"]), &["min_face_px", "12", "3"]);
     check_mistake(&run(&["--scorer", "none", "--min-face-px", "NaN"]), &["min_face_px", "NaN"]);
     check_mistake(&run(&["--scorer", "none", "--memory", "1MiB"]), &["memory", "256.0 MiB", "1.0 MiB"]);
+    check_mistake(&run(&["--scorer", "none", "--every", "1us"]), &["every: expected at least 1ms, found 1us"]);
+    check_mistake(&run(&["--scorer", "none", "--max-pixels", "0"]), &["max_pixels: expected at least 1, found 0"]);
+    check_mistake(&run(&["--scorer", "none", "--frames", "-3"]), &["-3 is not in 0.."]);
+    check_mistake(&run(&["--scorer", "none", "--every", "-1s"]), &["invalid value '-1s' for '--every <TIME>'"]);
+    check_mistake(&run(&["--scorer", "none", "--min-face-px", "-5"]), &["min_face_px: expected 12 to 10000, found -5"]);
     check_mistake(&run(&["--scorer", "none", "--threads", "0"]), &["threads", "1 to 1024"]);
     check_mistake(&run(&["--scorer", "none", "--run-id", "../x"]), &["run_id", "../x"]);
     check_mistake(&run(&["--scorer", "none", "--include", "a["]), &["a["]);

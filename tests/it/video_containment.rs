@@ -14,7 +14,7 @@ use deepsweep::ffmpeg::child::{ChildLimits, Contained, Running};
 
 use crate::program::{deepsweep, finish};
 
-const LIMITS: ChildLimits = ChildLimits {
+pub const LIMITS: ChildLimits = ChildLimits {
     address_space_bytes: 4 << 30,
     cpu: Duration::from_secs(20),
     wall: Duration::from_secs(60),
@@ -27,9 +27,9 @@ fn contained() -> Contained {
 
 /// What a child wrote, and how it ended.
 #[derive(Debug)]
-struct Ended {
-    output: Vec<u8>,
-    verdict: Result<Vec<String>, Rejection>,
+pub struct Ended {
+    pub output: Vec<u8>,
+    pub verdict: Result<Vec<String>, Rejection>,
 }
 
 impl Ended {
@@ -41,7 +41,7 @@ impl Ended {
     }
 }
 
-fn with_child<T>(
+pub fn with_child<T>(
     program: &str,
     words: &[&str],
     media: &File,
@@ -53,7 +53,7 @@ fn with_child<T>(
     runtime.block_on(async { then(contained().spawn(Path::new(program), &words, media, limits).unwrap()).await })
 }
 
-fn run_with(program: &str, words: &[&str], media: &File, limits: &ChildLimits) -> Ended {
+pub fn run_with(program: &str, words: &[&str], media: &File, limits: &ChildLimits) -> Ended {
     with_child(program, words, media, limits, async |mut child| {
         let (mut output, mut buffer) = (vec![], vec![0; 4096]);
         loop {
@@ -66,7 +66,7 @@ fn run_with(program: &str, words: &[&str], media: &File, limits: &ChildLimits) -
     })
 }
 
-fn nothing() -> File {
+pub fn nothing() -> File {
     File::open("/dev/null").unwrap()
 }
 
@@ -79,7 +79,7 @@ fn bash(script: &str) -> Ended {
 }
 
 /// Whether this kernel has a layer: where it has not, there is nothing to prove.
-fn is_in_force(layer: &str) -> bool {
+pub fn is_in_force(layer: &str) -> bool {
     let layers = contained().layers().unwrap();
     let state = layers.iter().find(|state| state.layer == layer).unwrap();
     if !state.in_force {
@@ -89,13 +89,13 @@ fn is_in_force(layer: &str) -> bool {
 }
 
 /// Processes whose command line ends with these words.
-fn processes(words: &[&str]) -> Vec<u32> {
+pub fn processes(words: &[&str]) -> Vec<u32> {
     let ending: Vec<u8> = words.iter().flat_map(|word| word.bytes().chain([0])).collect();
     let ids = std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
     ids.filter(|id| std::fs::read(format!("/proc/{id}/cmdline")).is_ok_and(|line| line.ends_with(&ending))).collect()
 }
 
-fn wait_until(what: &str, so: impl Fn() -> bool) {
+pub fn wait_until(what: &str, so: impl Fn() -> bool) {
     let give_up = Instant::now() + Duration::from_secs(30);
     while !so() {
         assert!(Instant::now() < give_up, "{what} did not happen in half a minute");
@@ -103,7 +103,7 @@ fn wait_until(what: &str, so: impl Fn() -> bool) {
     }
 }
 
-fn signal(id: u32, name: &str) {
+pub fn signal(id: u32, name: &str) {
     let sent = Command::new("/bin/sh").args(["-c", &format!("kill -{name} {id}")]).status();
     assert!(sent.unwrap().success());
 }
@@ -311,11 +311,11 @@ fn lines_of_frames_are_told_from_complaints() {
     let script = "echo 'frame:0 pts:1' >&2; echo k=v >&2; printf ab; echo 'frame:1 pts:2' >&2; echo oh >&2; printf cd";
     with_child("/bin/bash", &["-c", script], &nothing(), &LIMITS, async |mut child| {
         let mut frame = [0; 2];
-        for line in ["frame:0 pts:1", "frame:1 pts:2"] {
+        for time in [1, 2] {
             assert_eq!(child.read_exact(&mut frame).await, Ok(true));
-            assert_eq!(child.next_frame_line().await, Ok(Some(line.to_owned())));
+            assert_eq!(child.next_frame_time().await, Ok(Some(time)));
         }
-        assert_eq!(child.next_frame_line().await, Ok(None));
+        assert_eq!(child.next_frame_time().await, Ok(None));
         assert_eq!(child.finish().await, Ok(vec!["oh".to_owned()]));
     });
     let cut = with_child("/bin/bash", &["-c", "printf abc"], &nothing(), &LIMITS, async |mut child| {

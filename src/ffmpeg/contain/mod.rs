@@ -12,7 +12,7 @@
 //! | privileges | capabilities, set-user-id programs, other users' files |
 //! | network | every interface (a network namespace) |
 //! | files | every file but the media, the program and the system's libraries; writing (Landlock) |
-//! | system calls | sockets, new processes, debugging, signals to others, mounts, keys, io_uring (seccomp) |
+//! | system calls | sockets, new processes, leaving the group, debugging, signals to others, modes, owners and times of files, mounts, keys, io_uring (seccomp) |
 //! | limits | memory, computing, files' sizes, open files, core dumps |
 //!
 //! Nothing here runs between fork and exec: it is a program of its own, with one thread.
@@ -142,7 +142,8 @@ const LAYERS: [Layer; 8] = [
     },
     Layer {
         name: "system calls",
-        stops: "sockets, new processes, signals to others, debugging, mounts, keys, io_uring, kernel modules",
+        stops: "sockets, new processes, leaving the group that is killed, signals to others, debugging, changing a file's mode, \
+                owner, times or attributes, mounts, keys, io_uring, kernel modules",
         apply: linux::restrict_calls,
         prove: linux::prove_calls,
     },

@@ -12,9 +12,10 @@ use tokio::sync::mpsc::Sender;
 use super::super::decode::{Frame, Header};
 use super::super::list::Media;
 use super::super::memory::{ByteBudget, Reserved};
-use super::super::sample::SamplingSettings;
+use super::super::sample::{SamplingSettings, Shown};
 use super::{FrameTimes, decode_frames, working_bytes};
 use crate::error::{Rejection, RejectionClass};
+use crate::ffmpeg::table::TimeBase;
 use crate::limits;
 
 /// An animation that was read and not yet decoded.
@@ -39,9 +40,12 @@ pub async fn decode(
 ) -> Result<(), Rejection> {
     let Animation { bytes, format, header, times: FrameTimes { starts_s, duration_s, complaint } } = animation;
     media.duration_s = Some(duration_s);
-    let shown_at = |seconds: f64| starts_s.partition_point(|start| *start <= seconds).saturating_sub(1);
+    // Delays are whole milliseconds.
+    let ms = |seconds: f64| (seconds * 1000.0).round() as i64;
+    let starts: Vec<i64> = starts_s.iter().copied().map(ms).collect();
+    let shown = Shown { starts: &starts, end: ms(duration_s), time_base: TimeBase { num: 1, den: 1000 } };
     // The first frame alone stands without those before it.
-    let wanted = settings.sampling.wanted(starts_s.len(), duration_s, shown_at, || vec![0]);
+    let wanted = settings.sampling.wanted(shown, || vec![0]);
     media.frames_sampled = i32::try_from(wanted.len()).ok();
     settings.check(&wanted)?;
     let reserved = Arc::new(set_aside(&header, budget).await?);

@@ -85,7 +85,7 @@ columns! {
     /// Of `faces`: scores.
     FaceScores {
         media_id: StringArray,
-        score: Float32Array,
+        logit: Float32Array,
         not_scored_reason: StringArray,
         scorer: StringArray,
     }
