@@ -142,11 +142,17 @@ async fn decode_piece(
             let earlier = piece.key.filter(|_| first.frames > 0).and_then(|key| video.table.key_before(key.time - 1));
             let again =
                 if piece.keys_only { Segment { keys_only: false, ..piece } } else { Segment { key: earlier, ..piece } };
-            let mut end = ffmpeg.decode(file, demuxer, video, &again, output).await?;
+            let mut end = or_complaint(ffmpeg.decode(file, demuxer, video, &again, output).await)?;
             end.busy += first.busy;
             Ok(end)
         }
-        // A piece that cannot be had does not take the others with it.
+        end => or_complaint(end),
+    }
+}
+
+/// A piece that cannot be had does not take the others with it, nor what a first try had of it.
+fn or_complaint(end: Result<SegmentEnd, Rejection>) -> Result<SegmentEnd, Rejection> {
+    match end {
         Err(Rejection { class: RejectionClass::Corrupt, message }) => {
             Ok(SegmentEnd { complaints: vec![message], ..SegmentEnd::default() })
         }
