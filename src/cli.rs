@@ -78,9 +78,9 @@ pub enum Command {
     Models(ModelsArgs),
     /// Print the columns of the result tables as Markdown
     Schema,
-    /// Try everything that a run needs on this machine: device, ffmpeg, its containment, scratch space; exit code 3 where
-    /// something is missing
-    Doctor(DoctorArgs),
+    /// Try everything that a run needs: device, ffmpeg, its containment, scratch space, models, SOURCE and DEST; exit code 3
+    /// where something is missing
+    Doctor(Box<DoctorArgs>),
     /// Give up every right that a decoder needs not, and become it
     #[command(hide = true)]
     Contain(ContainArgs),

@@ -1,7 +1,10 @@
-//! What a run would find on this machine: the device, ffmpeg, what holds ffmpeg in, room for videos.
+//! What a run would find: the device, ffmpeg, what holds ffmpeg in, room for videos, models, SOURCE and DEST.
 //!
 //! Everything is tried, nothing is assumed: decoders are listed by the ffmpeg that would decode, from inside its
-//! containment, and each layer is proved by a child that does what the layer stops. Nothing is left behind.
+//! containment, and each layer is proved by a child that does what the layer stops. Nothing is left behind but one note at DEST.
+
+mod model;
+mod places;
 
 use std::path::{Path, PathBuf};
 
@@ -9,10 +12,16 @@ use bytesize::ByteSize;
 use clap::Args;
 use serde::Serialize;
 
+use crate::cli::{S3Flags, StoreFlags};
 use crate::device::DeviceChoice;
 use crate::error::Error;
 use crate::ffmpeg::child::Contained;
 use crate::ffmpeg::{Ffmpeg, FfmpegChoice, offer};
+use crate::scorers::ScorerChoice;
+use crate::storage::Location;
+
+pub use self::model::Scorers;
+pub use self::places::Places;
 
 /// The command line. What it leaves open is decided as for a run.
 #[derive(Debug, Args)]
@@ -32,6 +41,19 @@ pub struct DoctorArgs {
     /// What they may take there [default: 16GiB]
     #[arg(long, value_name = "SIZE")]
     pub scratch_size: Option<ByteSize>,
+    /// Where media lie that a run would sweep: s3://BUCKET/PREFIX, a folder or a file
+    #[arg(long)]
+    pub source: Option<Location>,
+    /// Where a run would write: s3://BUCKET/PREFIX or a folder; one small object is left there, _runs/.doctor
+    #[arg(long, value_name = "DEST")]
+    pub out: Option<Location>,
+    /// As a run names them [default: clip-b32]
+    #[arg(long = "scorer", value_name = "NAME|FOLDER", num_args = 1..)]
+    pub scorers: Vec<ScorerChoice>,
+    #[command(flatten)]
+    pub store: StoreFlags,
+    #[command(flatten)]
+    pub s3: S3Flags,
 }
 
 /// What is looked at.
@@ -41,6 +63,8 @@ pub struct Patient {
     pub ffmpeg: FfmpegChoice,
     pub scratch: PathBuf,
     pub scratch_bytes: u64,
+    pub scorers: Scorers,
+    pub places: Places,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -76,6 +100,8 @@ pub async fn examine(patient: &Patient) -> Vec<Finding> {
     }
     containment(&patient.ffmpeg.own_exe, &mut findings);
     findings.push(scratch(&patient.scratch, patient.scratch_bytes));
+    model::examine(&patient.scorers, &mut findings).await;
+    places::examine(&patient.places, &mut findings).await;
     findings
 }
 

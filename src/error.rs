@@ -53,7 +53,9 @@ impl Error {
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Transient { .. } => Self::TryAgain(error.to_string()),
+            StoreError::Transient { .. } | StoreError::Throttled { .. } | StoreError::Damaged { .. } => {
+                Self::TryAgain(error.to_string())
+            }
             _ => Self::Input(error.to_string()),
         }
     }

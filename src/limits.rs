@@ -66,6 +66,9 @@ pub const FETCH_OPENINGS: u32 = 2;
 /// From a signal to the end of a run whose destination does not answer: AWS Batch kills after 30 s.
 pub const SHUTDOWN_SECS: u64 = 20;
 
+/// How long `doctor` waits out a throttle: longer than a moment's, and a person sits there.
+pub const DOCTOR_PATIENCE_SECS: u64 = 10;
+
 /// The longest wait for the next bytes of a body before the connection is given up.
 pub const FETCH_SILENCE_SECS: u64 = 20;
 

@@ -11,7 +11,11 @@ use crate::progress::Display;
 
 /// Starts logging for the process. `RUST_LOG` overrides what is shown.
 pub fn start(format: LogFormat, quiet: bool, display: &Display) {
-    let default = if quiet { "warn" } else { "warn,deepsweep=info" };
+    // An object that was uploaded in parts may have a checksum that says nothing of the whole. The SDK warns of each.
+    let default = match quiet {
+        true => "warn,aws_sdk_s3::http_response_checksum=error",
+        false => "warn,aws_sdk_s3::http_response_checksum=error,deepsweep=info",
+    };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let bar = match display {
         Display::Bar(bar) => Some(bar.clone()),

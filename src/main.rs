@@ -13,7 +13,9 @@ use deepsweep::progress::Display;
 use deepsweep::rescore::flags::RescoreArgs;
 use deepsweep::rescore::settings::RescoreSettings;
 use deepsweep::scorers::store::{ModelStore, StoreSettings};
+use deepsweep::scorers::{DEFAULT_SCORER, ScorerChoice};
 use deepsweep::settings::{Settings, Surroundings};
+use deepsweep::storage::s3::S3Options;
 use deepsweep::{doctor, labelled, limits, logging, models, rescore, run, tables};
 use tikv_jemallocator::Jemalloc;
 use tokio_util::sync::CancellationToken;
@@ -144,6 +146,9 @@ fn labelled_command(task: &labelled::Task) -> Result<(), (Error, LogFormat)> {
 }
 
 fn doctor_command(args: &doctor::DoctorArgs) -> Result<(), Error> {
+    // A doctor tells what is; a run waits for better times.
+    let patience = std::time::Duration::from_secs(limits::DOCTOR_PATIENCE_SECS);
+    let s3 = S3Options { max_attempts: 3, throttle_patience: patience, ..models::s3_options(&args.s3) };
     let patient = doctor::Patient {
         device: args.device.unwrap_or(DeviceChoice::Auto),
         ffmpeg: FfmpegChoice {
@@ -155,6 +160,16 @@ fn doctor_command(args: &doctor::DoctorArgs) -> Result<(), Error> {
         },
         scratch: args.scratch.clone().unwrap_or_else(std::env::temp_dir),
         scratch_bytes: args.scratch_size.map_or(limits::SCRATCH_BYTES, |size| size.as_u64()),
+        scorers: doctor::Scorers {
+            choices: match args.scorers.is_empty() {
+                true => vec![ScorerChoice::Named(DEFAULT_SCORER.to_owned())],
+                false => args.scorers.clone(),
+            },
+            registry: models::open_registry(&args.store, &variable),
+            store: StoreSettings::resolve(&models::store_choice(&args.store), s3.clone(), &variable)
+                .map(ModelStore::new),
+        },
+        places: doctor::Places { source: args.source.clone(), out: args.out.clone(), s3 },
     };
     let findings = runtime()?.block_on(doctor::examine(&patient));
     print(&if args.json { doctor::json(&findings) } else { doctor::table(&findings) })?;

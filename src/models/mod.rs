@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use bytesize::ByteSize;
 
-use crate::cli::{ModelsCommand, ModelsFlags, S3Flags};
+use crate::cli::{ModelsCommand, ModelsFlags, S3Flags, StoreFlags};
 use crate::error::Error;
 use crate::progress::Display;
 use crate::scorers::import;
@@ -44,10 +44,9 @@ pub async fn run(command: &ModelsCommand, around: &Around<'_>) -> Result<(), Err
         return (around.print)(&import::import(args)?);
     }
     let flags = command.flags();
-    let named = flags.store.registry.clone().or_else(|| (around.variable)("DEEPSWEEP_REGISTRY").map(PathBuf::from));
-    let registry = Registry::open(named.filter(|path| !path.as_os_str().is_empty()).as_deref())?;
-    let choice = StoreChoice { models: flags.store.models.clone(), offline: flags.store.offline };
-    let store = ModelStore::new(StoreSettings::resolve(&choice, s3_options(&flags.s3), around.variable)?);
+    let registry = open_registry(&flags.store, around.variable)?;
+    let settings = StoreSettings::resolve(&store_choice(&flags.store), s3_options(&flags.s3), around.variable)?;
+    let store = ModelStore::new(settings);
     match command {
         ModelsCommand::List { json, .. } => {
             (around.print)(&if *json { list::json(&registry, &store) } else { list::table(&registry, &store) })
@@ -77,6 +76,21 @@ async fn pull(
         }
     }
     Ok(())
+}
+
+/// The registry that flags or the environment name, or the built-in one.
+///
+/// # Errors
+/// As [`Registry::open`].
+pub fn open_registry(flags: &StoreFlags, variable: &dyn Fn(&str) -> Option<String>) -> Result<Registry, Error> {
+    let named = flags.registry.clone().or_else(|| variable("DEEPSWEEP_REGISTRY").map(PathBuf::from));
+    Registry::open(named.filter(|path| !path.as_os_str().is_empty()).as_deref())
+}
+
+/// Flags as they are typed → what a person says about the store.
+#[must_use]
+pub fn store_choice(flags: &StoreFlags) -> StoreChoice {
+    StoreChoice { models: flags.models.clone(), offline: flags.offline }
 }
 
 /// Flags as they are typed → how to reach S3.

@@ -1,7 +1,9 @@
 //! Listed object → its bytes, within the budgets: a picture in memory, a video as an open file.
 //!
 //! The store's retries end where a body begins: a body that is cut is resumed by range, under the ETag that
-//! was listed. What is neither is dropped after its first bytes, and so is a picture that is too large.
+//! was listed, and one that was damaged on its way is fetched anew. A store that is throttled has waited before
+//! it says so: where nobody is served, the job stops rather than blame its objects. What is neither picture nor
+//! video is dropped after its first bytes, and so is a picture that is too large.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -47,9 +49,11 @@ impl Fetch<'_> {
     /// The outer one stops the job: the scratch space failed. The inner one is the row's rejection.
     pub async fn fetch(&self, media: &mut Media) -> Result<Result<Content, Rejection>, Error> {
         let object = media.object.clone();
+        let named = |error: Error| error.with(format_args!("; it was for {:?}", object.key));
         match self.check_not_empty(&object).await {
             Ok(()) => {}
-            Err(rejection) => return Ok(Err(rejection)),
+            Err(Failure::Job(error)) => return Err(named(error)),
+            Err(Failure::Row { rejection, .. }) => return Ok(Err(rejection)),
         }
         // What is small is paid for before it is asked for, and never waits while its body does.
         let reserved = if object.size_bytes <= Scratch::max_memory_bytes(self.compressed) {
@@ -70,7 +74,6 @@ impl Fetch<'_> {
             waited: Duration::ZERO,
         };
         let outcome = download.run().await;
-        let named = |error: Error| error.with(format_args!("; it was for {:?}", object.key));
         media.seconds.fetch = start.elapsed().saturating_sub(download.waited).as_secs_f64();
         media.kind = download.known.map(Kind::name);
         media.container = download.known.map(Kind::container);
@@ -92,14 +95,14 @@ impl Fetch<'_> {
     }
 
     /// An object of size 0 is opened: it may be something else that has no size, such as a pipe or a broken link.
-    async fn check_not_empty(&self, object: &ObjectMeta) -> Result<(), Rejection> {
+    async fn check_not_empty(&self, object: &ObjectMeta) -> Result<(), Failure> {
         if object.size_bytes > 0 {
             return Ok(());
         }
         match self.store.get(object, 0).await {
-            Ok(_) => Err(empty()),
-            Err(error @ StoreError::Permanent { .. }) => Err(Rejection::new(RejectionClass::NotMedia, error)),
-            Err(error) => Err(rejection_of(&error)),
+            Ok(_) => Err(empty().into()),
+            Err(error @ StoreError::Permanent { .. }) => Err(Rejection::new(RejectionClass::NotMedia, error).into()),
+            Err(error) => Err(failure_of(error)),
         }
     }
 }
@@ -203,6 +206,10 @@ impl Download<'_> {
         loop {
             let piece = match tokio::time::timeout(silence, body.next()).await {
                 Ok(Some(Ok(piece))) => piece,
+                Ok(Some(Err(error @ StoreError::Damaged { .. }))) => {
+                    self.start_anew();
+                    return Err(Stop::Again(error.to_string()));
+                }
                 Ok(Some(Err(error))) => return Err(stop(error)),
                 Ok(None) => break,
                 Err(_) => return Err(Stop::Again(format!("no bytes for {} s", silence.as_secs()))),
@@ -221,6 +228,16 @@ impl Download<'_> {
             return Err(Stop::Again(format!("expected {expected} bytes, the body ended after {found}")));
         }
         Ok(())
+    }
+
+    /// Drops what came, and keeps the room that was paid for.
+    fn start_anew(&mut self) {
+        self.known = None;
+        self.reserved = match std::mem::replace(&mut self.received, Received::Beginning(BytesMut::new())) {
+            Received::Image(_, _, reserved) => Some(reserved),
+            Received::Video(writing, _) => writing.into_memory(),
+            Received::Beginning(_) | Received::Original(..) => self.reserved.take(),
+        };
     }
 
     async fn take(&mut self, piece: &[u8]) -> Result<(), Failure> {
@@ -289,7 +306,14 @@ impl Download<'_> {
 fn stop(error: StoreError) -> Stop {
     match error {
         StoreError::Transient { .. } => Stop::Again(error.to_string()),
-        error => Failure::from(rejection_of(&error)).into(),
+        error => failure_of(error).into(),
+    }
+}
+
+fn failure_of(error: StoreError) -> Failure {
+    match error {
+        StoreError::Throttled { others_served: false, .. } => Failure::Job(error.into()),
+        error => rejection_of(&error).into(),
     }
 }
 
@@ -309,7 +333,9 @@ fn rejection_of(error: &StoreError) -> Rejection {
         StoreError::Denied { .. } | StoreError::Permanent { .. } | StoreError::AlreadyExists { .. } => {
             RejectionClass::Denied
         }
-        StoreError::Transient { .. } => RejectionClass::FetchFailed,
+        StoreError::Transient { .. } | StoreError::Throttled { .. } | StoreError::Damaged { .. } => {
+            RejectionClass::FetchFailed
+        }
     };
     Rejection::new(class, error)
 }

@@ -162,6 +162,12 @@ impl Writing {
         Ok(VideoFile { file, size_bytes: self.size_bytes, original: None, _reserved: Some(self.reserved) })
     }
 
+    /// Lets go of the file. What was set aside for it in memory can be used again.
+    #[must_use]
+    pub fn into_memory(self) -> Option<Reserved> {
+        matches!(self.place, Place::Memory).then_some(self.reserved)
+    }
+
     async fn flush(&mut self) -> Result<(), Error> {
         let (file, piece) = (Arc::clone(&self.file), self.gathered.split());
         let length = piece.len() as u64;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use tokio::fs::File;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 
 use crate::error::Error;
 use crate::limits;
@@ -84,6 +84,19 @@ impl Copy {
         }
     }
 
+    async fn clear(&mut self) -> std::io::Result<()> {
+        match self {
+            Self::Memory(bytes) => bytes.clear(),
+            Self::File(file, written) => {
+                file.flush().await?;
+                file.set_len(0).await?;
+                file.rewind().await?;
+                *written = 0;
+            }
+        }
+        Ok(())
+    }
+
     async fn write(&mut self, piece: &Bytes) -> std::io::Result<()> {
         match self {
             Self::Memory(bytes) => bytes.extend_from_slice(piece),
@@ -105,7 +118,7 @@ enum Stop {
 async fn read_on(store: &dyn Store, object: &ObjectMeta, copy: &mut Copy, scratch: &Path) -> Result<(), Stop> {
     let silence = Duration::from_secs(limits::FETCH_SILENCE_SECS);
     let stop = |error: StoreError| match error {
-        StoreError::Transient { .. } => Stop::Again(error.to_string()),
+        StoreError::Transient { .. } | StoreError::Damaged { .. } => Stop::Again(error.to_string()),
         error => Stop::Job(error.into()),
     };
     let expected = object.size_bytes;
@@ -113,7 +126,13 @@ async fn read_on(store: &dyn Store, object: &ObjectMeta, copy: &mut Copy, scratc
         let mut body = store.get(object, copy.len_bytes()).await.map_err(stop)?;
         loop {
             let piece = match tokio::time::timeout(silence, body.next()).await {
-                Ok(Some(piece)) => piece.map_err(stop)?,
+                Ok(Some(Ok(piece))) => piece,
+                Ok(Some(Err(error))) => {
+                    if matches!(error, StoreError::Damaged { .. }) {
+                        copy.clear().await.map_err(|e| Stop::Job(failed(scratch, &e)))?;
+                    }
+                    return Err(stop(error));
+                }
                 Ok(None) => break,
                 Err(_) => return Err(Stop::Again(format!("no bytes for {} s", silence.as_secs()))),
             };
@@ -177,6 +196,7 @@ mod tests {
         for size_bytes in [1 << 20, limits::MEMORY_PART_BYTES as usize + 12_345] {
             check(size_bytes, &[], true).await;
             check(size_bytes, &cuts, true).await;
+            check(size_bytes, &[(1, faulty::Fault::Damaged { flipped: 5_000 }), cuts[1]], true).await;
             check(size_bytes, &[(1, faulty::Fault::ChangedEtag)], false).await;
         }
     }

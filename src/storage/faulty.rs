@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 
-use super::{Body, ObjectMeta, SharedStore, Store, StoreError};
+use super::{Body, ObjectMeta, PaceSnapshot, SharedStore, Store, StoreError};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
@@ -29,6 +29,10 @@ pub enum Fault {
     Cut { after: u64 },
     /// The body hands out so many bytes (a listing so many objects) and then nothing, for ever.
     Stalled { after: u64 },
+    /// The body comes whole, with so many bytes of it flipped from the start, and says `Damaged` at its end.
+    Damaged { flipped: u64 },
+    /// Throttled, whether others are or not.
+    Throttled { others_served: bool },
     /// `get` finds another version; `list` reports ETags that `get` will not find.
     ChangedEtag,
     /// `put_new` writes and then says `Transient`: the outcome that the caller cannot know.
@@ -93,7 +97,7 @@ impl Store for FaultyStore {
             Some(Fault::ChangedEtag) => listed
                 .map(|listed| listed.map(|object| ObjectMeta { etag: Some("changed by the script".into()), ..object }))
                 .boxed(),
-            Some(Fault::LostAnswer) | None => listed,
+            Some(Fault::LostAnswer | Fault::Damaged { .. } | Fault::Throttled { .. }) | None => listed,
         }
     }
 
@@ -105,6 +109,10 @@ impl Store for FaultyStore {
             match fault {
                 Some(Fault::Transient) => Err(scripted(what)),
                 Some(Fault::ChangedEtag) => Err(StoreError::Changed { what }),
+                Some(Fault::Throttled { others_served }) => {
+                    Err(StoreError::Throttled { what, detail: SCRIPTED.to_owned(), others_served })
+                }
+                Some(Fault::Damaged { flipped }) => Ok(damaged(answer.await?, flipped, what)),
                 Some(Fault::Cut { after }) => Ok(first_bytes(answer.await?, after).chain(failing(what)).boxed()),
                 Some(Fault::Stalled { after }) => {
                     Ok(first_bytes(answer.await?, after).chain(futures::stream::pending()).boxed())
@@ -128,10 +136,30 @@ impl Store for FaultyStore {
         }
         .boxed()
     }
+
+    fn pace(&self) -> Option<PaceSnapshot> {
+        self.inner.pace()
+    }
 }
 
+const SCRIPTED: &str = "failed because the test's script says so";
+
 fn scripted(what: String) -> StoreError {
-    StoreError::Transient { what, detail: "failed because the test's script says so".to_owned() }
+    StoreError::Transient { what, detail: SCRIPTED.to_owned() }
+}
+
+fn damaged(body: Body, flipped: u64, what: String) -> Body {
+    let mut left = count(flipped);
+    let flipped = body.map(move |piece| {
+        piece.map(|piece| {
+            let mut bytes = piece.to_vec();
+            bytes.iter_mut().take(left).for_each(|byte| *byte ^= 0xff);
+            left = left.saturating_sub(bytes.len());
+            bytes.into()
+        })
+    });
+    let end = futures::stream::once(async move { Err(StoreError::Damaged { what, detail: SCRIPTED.to_owned() }) });
+    flipped.chain(end).boxed()
 }
 
 fn failing<T: Send + 'static>(what: String) -> BoxStream<'static, Result<T, StoreError>> {

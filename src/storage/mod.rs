@@ -56,7 +56,7 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// `Changed` where another version stands under the key now or the offset lies behind its end,
     /// `NotFound` where nothing stands there.
     /// The body itself may fail with `Transient` at any point; ask again from where it ended. It fails
-    /// with `Changed` where the object was replaced under it.
+    /// with `Changed` where the object was replaced under it, and at its end with `Damaged` where it is not what was sent.
     fn get(&self, object: &ObjectMeta, offset_bytes: u64) -> BoxFuture<'static, Result<Body, StoreError>>;
 
     /// The listed version of `object` as a file to be read where it lies, without a copy of its bytes. None where a store
@@ -75,6 +75,22 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// `AlreadyExists` where another writer was first. An answer that was lost on the way back is
     /// resolved before this returns: an `AlreadyExists` never speaks of our own write.
     fn put_new(&self, key: &str, body: Bytes) -> BoxFuture<'static, Result<Option<String>, StoreError>>;
+
+    /// How the store is getting on with a server that may throttle. None where there is no server.
+    fn pace(&self) -> Option<PaceSnapshot> {
+        None
+    }
+}
+
+/// What a store asks of a server at once, and what it was answered since the start. Attempts count, not requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PaceSnapshot {
+    /// Requests that may be under way: halved by a throttle, raised by good answers.
+    pub limit: usize,
+    /// What `limit` starts from and never exceeds.
+    pub max_limit: usize,
+    pub served: u64,
+    pub throttled: u64,
 }
 
 /// What went wrong, sorted by what the caller can do about it.
@@ -92,9 +108,16 @@ pub enum StoreError {
     /// No rights, wrong or missing credentials.
     #[error("{what}: access denied: {detail}")]
     Denied { what: String, detail: String },
-    /// Throttled, timed out, cut off, or a 5xx: the same call may succeed later.
+    /// Timed out, cut off, or a 5xx: the same call may succeed later.
     #[error("{what}: {detail} (try again later)")]
     Transient { what: String, detail: String },
+    /// Throttled for as long as the store waits such times out. Where `others_served`, other requests got through
+    /// meanwhile; where not, the store has no time for anyone.
+    #[error("{what}: {detail} (throttled, try again later)")]
+    Throttled { what: String, detail: String, others_served: bool },
+    /// The body that came is not the one that was sent: none of its bytes may be used. The same call may succeed.
+    #[error("{what}: {detail} (try again)")]
+    Damaged { what: String, detail: String },
     /// Anything that trying again will not mend.
     #[error("{what}: {detail}")]
     Permanent { what: String, detail: String },

@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 
-use super::{Body, ObjectMeta, OriginalFile, SharedStore, Store, StoreError, key};
+use super::{Body, ObjectMeta, OriginalFile, PaceSnapshot, SharedStore, Store, StoreError, key};
 
 /// `inner`, with every key below `root`.
 #[derive(Debug)]
@@ -64,5 +64,9 @@ impl Store for Rooted {
             return async move { Err(error) }.boxed();
         }
         self.inner.put_new(&format!("{}{key}", self.root), body)
+    }
+
+    fn pace(&self) -> Option<PaceSnapshot> {
+        self.inner.pace()
     }
 }

@@ -26,6 +26,7 @@
 //! - `run_memory`         peak memory against the number and the size of pictures
 //! - `run_cli`            help, settings and their origins, messages and exit codes
 //! - `doctor`             what a machine has that a run needs, and the way out where it has not
+//! - `doctor_places`      rights at SOURCE and DEST, conditional writes, models
 //! - `run_models`         scorers by name: pulled on first use, from a hub or a bucket, or a stop before any work
 //! - `run_scorers`        several scorers in one run; licences and golden vectors
 //! - `rescore`            new scores from stored embeddings: the rows of a run, bit for bit; several runs; shards
@@ -59,6 +60,9 @@
 //!
 //! Stores, each against the same contract:
 //! - `storage_contract`   memory, folder, our S3 server, moto
+//! - `storage_damaged`    bodies that are not what was sent: dropped whole and fetched anew
+//! - `storage_throttled`  a server that throttles: fewer requests at once, waited out, never a storm
+//! - `servers_s3`         our S3 server does what its rules say
 //! - `storage_local`, `storage_s3`, `storage_faulty`   what only one of them can get wrong
 //!
 //! The code itself:
@@ -70,6 +74,7 @@ mod checkpoints_bad;
 mod clips;
 mod derive;
 mod doctor;
+mod doctor_places;
 mod ffprobe;
 mod import;
 mod labelled_refused;
@@ -110,11 +115,14 @@ mod scorer_prompts;
 mod scorer_refused;
 mod scorer_scores;
 mod servers;
+mod servers_s3;
 mod sniff;
 mod storage_contract;
+mod storage_damaged;
 mod storage_faulty;
 mod storage_local;
 mod storage_s3;
+mod storage_throttled;
 mod tracks;
 mod video_bad;
 mod video_clips;

@@ -49,7 +49,7 @@ fn an_object_that_must_not_be_read_is_denied() {
 
 #[test]
 fn an_object_that_the_server_never_hands_out_is_fetch_failed_and_may_be_tried_again() {
-    check_one_fails(When::From(1), Fault::Status(503, "SlowDown"), ("rejected", "fetch_failed", true));
+    check_one_fails(When::From(1), Fault::Status(500, "InternalError"), ("rejected", "fetch_failed", true));
 }
 
 #[test]

@@ -24,7 +24,13 @@ async fn store_at(server: &S3Server) -> SharedStore {
 /// Without the SDK's retries, so that each fault reaches our own code.
 async fn hasty_store_at(server: &S3Server) -> SharedStore {
     server.create_bucket(BUCKET);
-    let options = S3Options { max_attempts: 1, stalled_after: Duration::from_secs(1), ..server.options() };
+    let options = S3Options {
+        max_attempts: 1,
+        throttle_patience: Duration::ZERO,
+        put_timeout: Duration::from_secs(1),
+        stalled_after: Duration::from_secs(1),
+        ..server.options()
+    };
     Arc::new(S3Store::connect(BUCKET, &options).await.unwrap())
 }
 
@@ -205,10 +211,18 @@ async fn each_failure_of_a_get_has_its_name() {
     let store = hasty_store_at(&server).await;
     server.put(BUCKET, "key", Bytes::from_static(b"x"));
     let object = first_listed(&store).await;
-    for fault in [Fault::Status(500, "InternalError"), Fault::Status(503, "SlowDown"), Fault::ResetBefore] {
+    for fault in [Fault::Status(500, "InternalError"), Fault::ResetBefore] {
         server.fail(Operation::Get, 1, fault);
         let found = read(&store, &object).await;
         assert!(matches!(found, Err(StoreError::Transient { .. })), "{fault:?}: {found:?}");
+        server.clear_rules();
+    }
+    for (status, code) in
+        [(503, "SlowDown"), (503, "ServiceUnavailable"), (429, "TooMany"), (400, "ThrottlingException")]
+    {
+        server.fail(Operation::Get, 1, Fault::Status(status, code));
+        let found = read(&store, &object).await;
+        assert!(matches!(found, Err(StoreError::Throttled { others_served: false, .. })), "{status} {code}: {found:?}");
         server.clear_rules();
     }
     server.fail(Operation::Get, 1, Fault::Status(403, "AccessDenied"));
@@ -229,7 +243,10 @@ async fn a_lost_answer_to_a_write_is_resolved() {
     let conflict = Fault::Status(409, "ConditionalRequestConflict");
     let failed = Fault::Status(500, "InternalError");
     // The last: five failures of the server, which our own tries outlast.
-    let scripts: [&[Fault]; 6] = [
+    let scripts: [&[Fault]; 9] = [
+        &[Fault::HangAfter],
+        &[Fault::HangBefore],
+        &[conflict, Fault::HangAfter],
         &[Fault::ResetAfter],
         &[Fault::ResetBefore],
         &[conflict],
@@ -239,7 +256,10 @@ async fn a_lost_answer_to_a_write_is_resolved() {
     ];
     for (hasty, script) in [true, false].into_iter().flat_map(|hasty| scripts.map(|script| (hasty, script))) {
         let server = S3Server::start();
-        let store = if hasty { hasty_store_at(&server).await } else { store_at(&server).await };
+        server.create_bucket(BUCKET);
+        let put_timeout = Duration::from_secs(1);
+        let options = S3Options { put_timeout, max_attempts: if hasty { 1 } else { 5 }, ..server.options() };
+        let store: SharedStore = Arc::new(S3Store::connect(BUCKET, &options).await.unwrap());
         for (at, fault) in script.iter().enumerate() {
             server.fail(Operation::Put, at as u64 + 1, *fault);
         }
@@ -252,9 +272,9 @@ async fn a_lost_answer_to_a_write_is_resolved() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_answer_does_not_claim_another_writers_object() {
-    for fault in
-        [Fault::Status(409, "ConditionalRequestConflict"), Fault::ResetBefore, Fault::Status(500, "InternalError")]
-    {
+    let conflict = Fault::Status(409, "ConditionalRequestConflict");
+    let failed = Fault::Status(500, "InternalError");
+    for fault in [conflict, failed, Fault::ResetBefore, Fault::HangBefore, Fault::HangAfter] {
         let server = S3Server::start();
         let store = hasty_store_at(&server).await;
         server.put(BUCKET, "part", Bytes::from_static(b"theirs"));

@@ -29,13 +29,13 @@ const IN_MEMORY_BYTES: usize = 128 << 10;
 const SCRATCH_BYTES: u64 = 1 << 20;
 
 /// The beginning of an MP4, and bytes that differ from place to place.
-fn video(bytes: usize) -> Vec<u8> {
+pub fn video(bytes: usize) -> Vec<u8> {
     let start = b"\0\0\0\x18ftypisom\0\0\x02\0isommp41";
     let rest = (0..bytes - start.len()).map(|at| (at * 31 % 251) as u8);
     start.iter().copied().chain(rest).collect()
 }
 
-struct Place {
+pub struct Place {
     store: SharedStore,
     folder: tempfile::TempDir,
     scratch: Scratch,
@@ -50,14 +50,14 @@ impl Place {
     }
 
     /// A store of one object, which its script may break.
-    fn of(body: Vec<u8>, script: Vec<Scripted>) -> (Self, Arc<FaultyStore>) {
+    pub fn of(body: Vec<u8>, script: Vec<Scripted>) -> (Self, Arc<FaultyStore>) {
         let memory = MemoryStore::new("videos");
         memory.put("key", body);
         let store = FaultyStore::new(Arc::new(memory), script);
         (Self::new(Arc::clone(&store) as SharedStore), store)
     }
 
-    async fn try_fetch(&self) -> (Media, Result<Result<Content, Rejection>, Error>) {
+    pub async fn try_fetch(&self) -> (Media, Result<Result<Content, Rejection>, Error>) {
         let listed: Vec<_> = self.store.list("key").try_collect().await.unwrap();
         let mut media = Media::new(0, listed[0].clone());
         let (store, compressed, scratch) = (&self.store, &self.compressed, Some(&self.scratch));
@@ -65,7 +65,7 @@ impl Place {
         (media, fetched)
     }
 
-    async fn fetch(&self) -> VideoFile {
+    pub async fn fetch(&self) -> VideoFile {
         let (media, fetched) = self.try_fetch().await;
         assert_eq!((media.kind, media.container), (Some("video"), Some("mp4")));
         let Content::Video(file, kind) = fetched.unwrap().unwrap() else { panic!("a picture") };
@@ -73,11 +73,11 @@ impl Place {
         file
     }
 
-    async fn rejection(&self) -> Rejection {
+    pub async fn rejection(&self) -> Rejection {
         self.try_fetch().await.1.unwrap().unwrap_err()
     }
 
-    fn check_nothing_is_held(&self) {
+    pub fn check_nothing_is_held(&self) {
         assert!(self.compressed.reserve(COMPRESSED_BYTES).now_or_never().is_some());
         self.check_nothing_lies_there();
     }
@@ -95,7 +95,7 @@ fn cut(nth: u64, after: u64) -> Scripted {
     Scripted { operation: Operation::Get, nth, fault: Fault::Cut { after } }
 }
 
-fn check_holds(video: &VideoFile, expected: &[u8]) {
+pub fn check_holds(video: &VideoFile, expected: &[u8]) {
     let mut found = Vec::new();
     (&video.file).rewind().unwrap();
     (&video.file).read_to_end(&mut found).unwrap();

@@ -128,8 +128,10 @@ impl OpenMirror {
 
 fn again_or_stop(error: StoreError) -> Failure {
     match error {
-        StoreError::Transient { .. } => Failure::Again { why: error.to_string(), after: None },
-        StoreError::Changed { .. } => Failure::Restart(error.to_string()),
+        StoreError::Transient { .. } | StoreError::Throttled { .. } => {
+            Failure::Again { why: error.to_string(), after: None }
+        }
+        StoreError::Changed { .. } | StoreError::Damaged { .. } => Failure::Restart(error.to_string()),
         other => Failure::Stop(other.into()),
     }
 }

@@ -68,6 +68,16 @@ pub enum Presence {
     None,
 }
 
+impl Presence {
+    fn of(present: usize, wanted: usize) -> Self {
+        match present {
+            0 => Self::None,
+            n if n == wanted => Self::Whole,
+            _ => Self::Part,
+        }
+    }
+}
+
 /// One file against its pin.
 #[derive(Debug, Clone)]
 pub struct Checked {
@@ -143,11 +153,22 @@ impl ModelStore {
     pub fn presence(&self, scorer: &Downloads) -> Presence {
         let wanted = scorer.wanted();
         let present = wanted.iter().filter(|wanted| verify::is_present(&self.path(wanted), &wanted.pin)).count();
-        match present {
-            0 => Presence::None,
-            n if n == wanted.len() => Presence::Whole,
-            _ => Presence::Part,
+        Presence::of(present, wanted.len())
+    }
+
+    /// How much of the scorer is in the bucket that the settings name, by the sizes of files; nothing where they name none.
+    ///
+    /// # Errors
+    /// A bucket that does not answer.
+    pub async fn presence_in_bucket(&self, scorer: &Downloads) -> Result<Presence, Error> {
+        let Location::S3 { bucket, prefix } = &self.settings.location else { return Ok(Presence::None) };
+        let mirror = OpenMirror::connect(bucket, prefix, &self.settings.s3).await?;
+        let (wanted, mut present) = (scorer.wanted(), 0);
+        for wanted in &wanted {
+            let found = mirror.find(wanted).await?;
+            present += usize::from(found.is_some_and(|object| object.size_bytes == wanted.pin.size_bytes));
         }
+        Ok(Presence::of(present, wanted.len()))
     }
 
     /// Every file of the scorer, read to its last byte where the settings say that models are kept.

@@ -3,6 +3,7 @@
 //! Comes in: [`S3Options`], environment, profile. Goes out: a client whose every wait has an end. It
 //! never starts without credentials, so that the first message a person reads is about them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::environment::EnvironmentVariableRegionProvider;
@@ -17,8 +18,9 @@ use aws_sdk_s3::config::{
     StalledStreamProtectionConfig,
 };
 
-use super::S3Options;
 use super::errors::{Failure, Place, causes};
+use super::pace::{Pace, Watch};
+use super::{Link, S3Options};
 use crate::storage::StoreError;
 
 /// A handshake across the globe takes under a second; beyond this the host is gone.
@@ -30,9 +32,6 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// One try of a request without its streamed body: a page of 1,000 long keys over a poor link.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The largest part (64 MiB) at 4 Mbit/s, with the answer.
-pub(super) const PUT_TIMEOUT: Duration = Duration::from_secs(180);
-
 /// The longest pause between two tries; S3 lifts a throttle sooner.
 const MAX_BACKOFF: Duration = Duration::from_secs(10);
 
@@ -42,10 +41,10 @@ const FALLBACK_REGION: &str = "us-east-1";
 /// Environment variable that beats `AWS_ENDPOINT_URL` for S3 alone.
 const ENDPOINT_OF_S3: &str = "AWS_ENDPOINT_URL_S3";
 
-pub(super) async fn connect(bucket: &str, options: &S3Options) -> Result<(Client, Place), StoreError> {
+pub(super) async fn connect(bucket: &str, options: &S3Options) -> Result<Link, StoreError> {
     let shared = load(options).await;
     if !options.anonymous {
-        find_credentials(&shared).await?;
+        credentials_of(&shared).await?;
     }
     let endpoint_url = options
         .endpoint_url
@@ -60,7 +59,9 @@ pub(super) async fn connect(bucket: &str, options: &S3Options) -> Result<(Client
         Some(url) => !url.contains(".amazonaws."),
         None => false,
     };
+    let pace = Arc::new(Pace::new(options.throttle_patience));
     let mut config = Builder::from(&shared)
+        .interceptor(Watch(Arc::clone(&pace)))
         .force_path_style(options.path_style.unwrap_or(custom))
         .retry_config(RetryConfig::standard().with_max_attempts(options.max_attempts).with_max_backoff(MAX_BACKOFF))
         .stalled_stream_protection(StalledStreamProtectionConfig::enabled().grace_period(options.stalled_after).build())
@@ -74,6 +75,9 @@ pub(super) async fn connect(bucket: &str, options: &S3Options) -> Result<(Client
     if let Some(url) = &endpoint_url {
         config = config.endpoint_url(url);
     }
+    // A server that knows no checksums passes over the question. Whoever has one that lies says so as the SDK has it:
+    // AWS_RESPONSE_CHECKSUM_VALIDATION=when_required.
+    let checksums = shared.response_checksum_validation() != Some(ResponseChecksumValidation::WhenRequired);
     if custom {
         // R2, B2, ECS and older MinIO refuse the checksums that the SDK adds by default; the signature
         // covers the body all the same.
@@ -92,7 +96,10 @@ pub(super) async fn connect(bucket: &str, options: &S3Options) -> Result<(Client
     let client = Client::from_conf(config.region(Region::new(region.clone())).build());
     let endpoint = endpoint_url.unwrap_or_else(|| "Amazon S3".to_owned());
     tracing::info!(bucket, endpoint, region, anonymous = options.anonymous, "S3 is set up");
-    Ok((client, Place { bucket: bucket.to_owned(), endpoint, region }))
+    let place = Place { bucket: bucket.to_owned(), endpoint, region };
+    let S3Options { conditional_writes, put_timeout, .. } = *options;
+    let served_key = Arc::default();
+    Ok(Link { client, place, pace, served_key, checksums, conditional_writes, put_timeout, exclude: None })
 }
 
 async fn load(options: &S3Options) -> SdkConfig {
@@ -114,12 +121,28 @@ async fn load(options: &S3Options) -> SdkConfig {
     .await
 }
 
-async fn find_credentials(shared: &SdkConfig) -> Result<(), StoreError> {
+/// Which credentials a store would use, and who provides them, for a person to read. No secret.
+///
+/// # Errors
+/// `Denied` where none are found.
+pub async fn find_credentials(options: &S3Options) -> Result<String, StoreError> {
+    let found = credentials_of(&load(options).await).await?;
+    // The provider's name shows in no other way.
+    let shown = format!("{found:?}");
+    let provider = shown.split_once("provider_name: \"").and_then(|(_, rest)| rest.split_once('"'));
+    let provider = provider.map_or("an unnamed provider", |(name, _)| name);
+    Ok(format!("access key {}, by {provider}", found.access_key_id()))
+}
+
+async fn credentials_of(shared: &SdkConfig) -> Result<Credentials, StoreError> {
     let found = match shared.credentials_provider() {
         Some(provider) => provider.provide_credentials().await.map_err(|error| causes(&error)),
         None => Err("no provider is configured".to_owned()),
     };
-    let Err(reason) = found else { return Ok(()) };
+    let reason = match found {
+        Ok(credentials) => return Ok(credentials),
+        Err(reason) => reason,
+    };
     let reason = reason.split_whitespace().collect::<Vec<_>>().join(" "); // the SDK lists the chain in lines
     Err(StoreError::Denied {
         what: "AWS credentials".to_owned(),

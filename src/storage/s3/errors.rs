@@ -37,6 +37,8 @@ pub(super) struct Failure {
     detail: String,
     /// The request was never sent, for a reason of ours.
     unsendable: bool,
+    /// Of a request that was throttled for as long as there is patience: whether others got through meanwhile.
+    pub others_served: bool,
 }
 
 impl Failure {
@@ -62,7 +64,18 @@ impl Failure {
             SdkError::DispatchFailure(failure) => failure.is_user(),
             _ => false,
         };
-        Self { status, code, bucket_region: header("x-amz-bucket-region"), detail, unsendable }
+        Self { status, code, bucket_region: header("x-amz-bucket-region"), detail, unsendable, others_served: false }
+    }
+
+    /// Nothing could be sent.
+    pub fn unsendable(detail: String) -> Self {
+        let (code, others_served) = (String::new(), false);
+        Self { status: None, code, bucket_region: None, detail, unsendable: true, others_served }
+    }
+
+    /// The server, or something in front of it, has too much to do.
+    pub fn is_throttled(&self) -> bool {
+        self.status.is_some_and(|status| is_throttle(status, &self.code))
     }
 
     /// No answer, or one that says nothing about whether the request was carried out.
@@ -80,8 +93,11 @@ impl Failure {
     }
 
     fn is_transient(&self, status: u16) -> bool {
-        let by_code = ["SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "Throttling"];
-        matches!(status, 408 | 425 | 429 | 500 | 502..=599) || by_code.iter().any(|code| self.code.starts_with(code))
+        // The last two: what came is not what was sent, and nothing was written.
+        let by_code = ["RequestTimeout", "InternalError", "IncompleteBody", "BadDigest", "XAmzContentSHA256Mismatch"];
+        matches!(status, 408 | 425 | 500 | 502..=599)
+            || is_throttle(status, &self.code)
+            || by_code.contains(&self.code.as_str())
     }
 
     /// The verdict on a request about `key`, or about the bucket as a whole.
@@ -110,6 +126,9 @@ impl Failure {
                 StoreError::Permanent { what, detail: format!("the object is archived, restore it first: {detail}") }
             }
             _ if code.contains("ExpiredToken") || code == "TokenRefreshRequired" => StoreError::Denied { what, detail },
+            Some(status) if is_throttle(status, code) => {
+                StoreError::Throttled { what, detail, others_served: self.others_served }
+            }
             Some(404) => StoreError::NotFound { what },
             Some(401 | 403) => StoreError::Denied { what, detail },
             Some(412 | 416) => StoreError::Changed { what },
@@ -117,6 +136,13 @@ impl Failure {
             Some(_) => StoreError::Permanent { what, detail },
         }
     }
+}
+
+/// Amazon says SlowDown, its other services and what others built say it in other words.
+pub(super) fn is_throttle(status: u16, code: &str) -> bool {
+    let by_code =
+        ["SlowDown", "ServiceUnavailable", "Throttl", "TooManyRequests", "RequestThrottled", "RequestLimitExceeded"];
+    matches!(status, 429 | 503) || by_code.iter().any(|start| code.starts_with(start))
 }
 
 /// An error and what caused it, in one line: the SDK's own errors show only their outermost layer.

@@ -7,12 +7,13 @@ mod connect;
 mod errors;
 mod get;
 mod list;
+mod pace;
 mod page;
 mod put_new;
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
@@ -21,12 +22,21 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
-use super::{Body, ObjectMeta, Store, StoreError};
+use super::{Body, ObjectMeta, PaceSnapshot, Store, StoreError};
+pub use connect::find_credentials;
 use errors::Place;
+use pace::Pace;
 use put_new::Payload;
 
 /// One try and four more, over about 15 s: longer outages are the scheduler's to wait out.
 const MAX_ATTEMPTS: u32 = 5;
+
+/// The largest part (64 MiB) at 4 Mbit/s, with the answer.
+const PUT_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// How long a throttle is waited out before a request fails. S3 makes room for a busy prefix within minutes, and a job that
+/// ends meanwhile comes back to the same throttle with less done.
+const THROTTLE_PATIENCE: Duration = Duration::from_secs(300);
 
 /// A body that brings no byte for so long is asked for again; a slow disk behind a gateway needs less.
 const STALLED_AFTER: Duration = Duration::from_secs(20);
@@ -49,6 +59,10 @@ pub struct S3Options {
     pub conditional_writes: bool,
     /// Of each request, the first included.
     pub max_attempts: u32,
+    /// Of one attempt to write an object, its answer included; longer where it is so large that the slowest uplink takes longer.
+    pub put_timeout: Duration,
+    /// How long a throttle is waited out.
+    pub throttle_patience: Duration,
     /// How long a body may bring no byte.
     pub stalled_after: Duration,
 }
@@ -63,6 +77,8 @@ impl Default for S3Options {
             credentials: None,
             conditional_writes: true,
             max_attempts: MAX_ATTEMPTS,
+            put_timeout: PUT_TIMEOUT,
+            throttle_patience: THROTTLE_PATIENCE,
             stalled_after: STALLED_AFTER,
         }
     }
@@ -88,11 +104,17 @@ pub struct S3Store {
 }
 
 /// What every operation needs: the client, and the bucket's name for requests and messages.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Link {
     client: Client,
     place: Place,
+    pace: Arc<Pace>,
+    /// The object that was handed out last; empty before the first.
+    served_key: Arc<Mutex<String>>,
+    /// Asks for the checksums that objects were written with, and holds bodies against them.
+    checksums: bool,
     conditional_writes: bool,
+    put_timeout: Duration,
     /// Keys that start so are left out of listings, where DEST lies inside SOURCE.
     exclude: Option<String>,
 }
@@ -103,22 +125,13 @@ impl S3Store {
     /// # Errors
     /// `Denied` where no credentials are found, `Permanent` where endpoint or region make no sense.
     pub async fn connect(bucket: &str, options: &S3Options) -> Result<Self, StoreError> {
-        let (client, place) = connect::connect(bucket, options).await?;
-        let conditional_writes = options.conditional_writes;
-        Ok(Self { link: Arc::new(Link { client, place, conditional_writes, exclude: None }) })
+        Ok(Self { link: Arc::new(connect::connect(bucket, options).await?) })
     }
 
     /// The same bucket, with keys that start with `exclude` left out of listings.
     #[must_use]
     pub fn excluding(self, exclude: String) -> Self {
-        let Link { client, place, conditional_writes, .. } = &*self.link;
-        let link = Link {
-            client: client.clone(),
-            place: place.clone(),
-            conditional_writes: *conditional_writes,
-            exclude: Some(exclude),
-        };
-        Self { link: Arc::new(link) }
+        Self { link: Arc::new(Link { exclude: Some(exclude), ..(*self.link).clone() }) }
     }
 
     /// As [`Store::put_new`], from a file of up to 5 GiB that is never whole in memory.
@@ -154,6 +167,10 @@ impl Store for S3Store {
 
     fn put_new(&self, key: &str, body: Bytes) -> BoxFuture<'static, Result<Option<String>, StoreError>> {
         put_new::put_new(Arc::clone(&self.link), key.to_owned(), Payload::Bytes(body)).boxed()
+    }
+
+    fn pace(&self) -> Option<PaceSnapshot> {
+        Some(self.link.pace.snapshot())
     }
 }
 

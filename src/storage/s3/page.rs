@@ -4,6 +4,7 @@
 //! It never decides what to ask next; `list.rs` does.
 
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
+use aws_sdk_s3::operation::list_objects_v2::builders::ListObjectsV2FluentBuilder;
 use aws_sdk_s3::types::{EncodingType, Object};
 use chrono::DateTime;
 use percent_encoding::percent_decode_str;
@@ -78,25 +79,24 @@ pub(super) struct Page {
 
 pub(super) async fn fetch(link: &Link, ask: Ask<'_>) -> Result<Page, StoreError> {
     let start_after = ask.after.filter(|_| ask.token.is_none()).map(After::as_start_after);
-    let answer = request(link, ask.prefix)
+    let request = request(link, ask.prefix)
         .set_start_after(start_after)
         .set_continuation_token(ask.token.map(str::to_owned))
-        .set_delimiter(ask.fold.then(|| "/".to_owned()))
-        .send()
-        .await
-        .map_err(|error| Failure::of("ListObjectsV2", &error).into_store_error(&link.place, None))?;
-    into_page(&link.place, answer)
+        .set_delimiter(ask.fold.then(|| "/".to_owned()));
+    into_page(&link.place, answer_to(link, request).await?)
 }
 
 /// Whether the bucket is there and may be listed.
 pub(super) async fn check(link: &Link, prefix: &str) -> Result<(), StoreError> {
-    match request(link, prefix).max_keys(1).send().await {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Failure::of("ListObjectsV2", &error).into_store_error(&link.place, None)),
-    }
+    answer_to(link, request(link, prefix).max_keys(1)).await.map(drop)
 }
 
-fn request(link: &Link, prefix: &str) -> aws_sdk_s3::operation::list_objects_v2::builders::ListObjectsV2FluentBuilder {
+async fn answer_to(link: &Link, request: ListObjectsV2FluentBuilder) -> Result<ListObjectsV2Output, StoreError> {
+    let send = || async { request.clone().send().await.map_err(|error| Failure::of("ListObjectsV2", &error)) };
+    link.pace.keep(send).await.map_err(|failure| failure.into_store_error(&link.place, None))
+}
+
+fn request(link: &Link, prefix: &str) -> ListObjectsV2FluentBuilder {
     // Keys may hold characters that XML cannot; encoded, they survive the way.
     link.client
         .list_objects_v2()

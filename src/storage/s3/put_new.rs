@@ -17,7 +17,7 @@ use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 
-use super::connect::{CONNECT_TIMEOUT, PUT_TIMEOUT};
+use super::connect::CONNECT_TIMEOUT;
 use super::errors::Failure;
 use super::{Link, unquoted};
 use crate::storage::{StoreError, key};
@@ -73,8 +73,8 @@ impl Payload {
     }
 
     /// Of one try: the read timeout runs from the first byte sent, so it must leave room for the upload.
-    fn timeout(&self) -> Duration {
-        PUT_TIMEOUT.max(Duration::from_secs(self.size_bytes() / SLOWEST_BYTES_PER_SEC))
+    fn timeout(&self, least: Duration) -> Duration {
+        least.max(Duration::from_secs(self.size_bytes() / SLOWEST_BYTES_PER_SEC))
     }
 }
 
@@ -87,7 +87,7 @@ pub(super) async fn put_new(link: Arc<Link>, key: String, body: Payload) -> Resu
     }
     let mut pause = FIRST_PAUSE;
     for tries_left in (0..MAX_TRIES).rev() {
-        let failure = match write.send(body.stream().await?, &body).await {
+        let failure = match link.pace.keep(|| write.send(&body)).await {
             Ok(etag) => return Ok(etag),
             Err(failure) => failure,
         };
@@ -101,7 +101,9 @@ pub(super) async fn put_new(link: Arc<Link>, key: String, body: Payload) -> Resu
             return Err(StoreError::Permanent { what: link.place.object(&key), detail });
         }
         let taken_or_conflict = matches!(failure.status, Some(409 | 412));
-        if !taken_or_conflict && !failure.leaves_outcome_unknown() {
+        // A throttle was waited out already. Should an attempt before it have been carried out, whoever writes the key next
+        // finds that it exists.
+        if failure.is_throttled() || (!taken_or_conflict && !failure.leaves_outcome_unknown()) {
             return Err(failure.into_store_error(&link.place, Some(&key)));
         }
         match write.look().await? {
@@ -134,11 +136,13 @@ struct Write<'a> {
 }
 
 impl Write<'_> {
-    async fn send(&self, stream: ByteStream, body: &Payload) -> Result<Option<String>, Failure> {
+    async fn send(&self, body: &Payload) -> Result<Option<String>, Failure> {
+        let stream = body.stream().await.map_err(|error| Failure::unsendable(error.to_string()))?;
+        let timeout = body.timeout(self.link.put_timeout);
         let patient = TimeoutConfig::builder()
             .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(body.timeout())
-            .operation_attempt_timeout(body.timeout());
+            .read_timeout(timeout)
+            .operation_attempt_timeout(timeout);
         self.link
             .client
             .put_object()
@@ -158,15 +162,15 @@ impl Write<'_> {
 
     async fn look(&self) -> Result<Standing, StoreError> {
         let place = &self.link.place;
-        match self.link.client.head_object().bucket(&place.bucket).key(self.key).send().await {
+        let request = self.link.client.head_object().bucket(&place.bucket).key(self.key);
+        let send = || async { request.clone().send().await.map_err(|error| Failure::of("HeadObject", &error)) };
+        match self.link.pace.keep(send).await {
             Ok(found) if found.metadata().and_then(|map| map.get(ATTEMPT_KEY)).is_some_and(|id| id == self.attempt) => {
                 Ok(Standing::Ours(found.e_tag().map(unquoted)))
             }
             Ok(_) => Ok(Standing::Another),
-            Err(error) => match Failure::of("HeadObject", &error) {
-                Failure { status: Some(404), .. } => Ok(Standing::Nothing),
-                failure => Err(failure.into_store_error(place, Some(self.key))),
-            },
+            Err(Failure { status: Some(404), .. }) => Ok(Standing::Nothing),
+            Err(failure) => Err(failure.into_store_error(place, Some(self.key))),
         }
     }
 

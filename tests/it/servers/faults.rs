@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
+use tokio::sync::watch;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Operation {
     HeadBucket,
@@ -38,8 +40,15 @@ pub enum Fault {
     CutBody(usize),
     /// The body stops after so many bytes; the connection stays.
     StallBody(usize),
+    /// One bit of this byte of the body is another than the one that its checksum speaks of.
+    FlippedByte(usize),
     /// The object is replaced, by itself with a new ETag, just before the call.
     ChangedEtag,
+    /// No answer ever and nothing was done, neither of this call nor of any that comes after it: the moment for a test to
+    /// kill its client, once [`Faults::is_frozen`] says so. Clearing the rules ends it.
+    FreezeBefore,
+    /// The same, but this call was done.
+    FreezeAfter,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +58,12 @@ pub enum When {
     Every(u64),
     /// From the nth call on.
     From(u64),
+    /// So many calls of a thousand, drawn by key and by how many calls about the key came before: whatever the order in
+    /// which calls arrive, the same ones.
+    Share {
+        seed: u64,
+        per_mille: u64,
+    },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +77,8 @@ pub struct Rule {
 #[derive(Debug, Default)]
 pub struct Faults {
     inner: Mutex<Inner>,
+    /// How often the rules were cleared: what lets calls go that hang.
+    cleared: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -69,6 +86,19 @@ struct Inner {
     rules: Vec<Armed>,
     calls: Vec<Call>,
     counts: BTreeMap<Operation, u64>,
+    in_flight: usize,
+    max_in_flight: usize,
+    /// Calls from here on are throttled while more than so many are in flight.
+    capacity: Option<usize>,
+    throttled: u64,
+    /// A call was ordered to freeze everything, and what has become of it.
+    freeze: Option<Freeze>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Freeze {
+    Ordered,
+    Held,
 }
 
 /// A rule, and how many of the calls that it speaks of came.
@@ -78,21 +108,77 @@ struct Armed {
     /// `None`: any key.
     key: Option<String>,
     seen: u64,
+    seen_of_key: BTreeMap<(Operation, String), u64>,
 }
 
 impl Faults {
     /// Adds a rule; it counts from now on.
     pub fn add(&self, rule: Rule) {
-        self.inner.lock().unwrap().rules.push(Armed { rule, key: None, seen: 0 });
+        self.arm(rule, None);
     }
 
     /// The same for the calls about one key alone.
     pub fn add_for_key(&self, key: &str, rule: Rule) {
-        self.inner.lock().unwrap().rules.push(Armed { rule, key: Some(key.to_owned()), seen: 0 });
+        self.arm(rule, Some(key.to_owned()));
     }
 
+    fn arm(&self, rule: Rule, key: Option<String>) {
+        self.inner.lock().unwrap().rules.push(Armed { rule, key, seen: 0, seen_of_key: BTreeMap::new() });
+    }
+
+    /// Every rule, and what is frozen. Calls that hang end as if the connection was reset.
     pub fn clear(&self) {
-        self.inner.lock().unwrap().rules.clear();
+        let mut inner = self.inner.lock().unwrap();
+        inner.rules.clear();
+        inner.freeze = None;
+        inner.capacity = None;
+        self.cleared.send_modify(|times| *times += 1);
+    }
+
+    /// Answers 503 SlowDown while more than so many calls are in flight.
+    pub fn throttle_above(&self, calls: usize) {
+        self.inner.lock().unwrap().capacity = Some(calls);
+    }
+
+    /// Answers of [`Faults::throttle_above`].
+    pub fn throttled(&self) -> u64 {
+        self.inner.lock().unwrap().throttled
+    }
+
+    /// Calls from their arrival to the beginning of their answer, or to the end of a client that went away.
+    pub fn in_flight(&self) -> usize {
+        self.inner.lock().unwrap().in_flight
+    }
+
+    /// The most at once since the last time that this was asked.
+    pub fn take_max_in_flight(&self) -> usize {
+        let mut inner = self.inner.lock().unwrap();
+        let now = inner.in_flight;
+        std::mem::replace(&mut inner.max_in_flight, now)
+    }
+
+    /// Notes that a call is in flight for as long as the value lives.
+    pub fn enter(&self) -> InFlight<'_> {
+        let mut inner = self.inner.lock().unwrap();
+        inner.in_flight += 1;
+        inner.max_in_flight = inner.max_in_flight.max(inner.in_flight);
+        InFlight(self)
+    }
+
+    /// Whether the call that [`Fault::FreezeBefore`] or [`Fault::FreezeAfter`] hit is held: what it was to do is done.
+    pub fn is_frozen(&self) -> bool {
+        self.inner.lock().unwrap().freeze == Some(Freeze::Held)
+    }
+
+    /// Holds a call until the rules are cleared.
+    pub async fn hold(&self, fault: Fault) {
+        let mut cleared = self.cleared.subscribe();
+        if matches!(fault, Fault::FreezeBefore | Fault::FreezeAfter)
+            && let Some(freeze) = &mut self.inner.lock().unwrap().freeze
+        {
+            *freeze = Freeze::Held;
+        }
+        let _ = cleared.changed().await;
     }
 
     pub fn calls(&self) -> Vec<Call> {
@@ -109,20 +195,55 @@ impl Faults {
         inner.calls.push(Call { operation, key: key.to_owned() });
         *inner.counts.entry(operation).or_default() += 1;
         let mut ordered = None;
-        for Armed { rule, key: only, seen } in &mut inner.rules {
+        if inner.freeze.is_some() {
+            return Some(Fault::HangBefore);
+        }
+        for Armed { rule, key: only, seen, seen_of_key } in &mut inner.rules {
             if rule.operation.is_some_and(|of| of != operation) || only.as_ref().is_some_and(|only| only != key) {
                 continue;
             }
             *seen += 1;
+            let of_key = seen_of_key.entry((operation, key.to_owned())).or_default();
+            *of_key += 1;
             let fits = match rule.when {
                 When::Nth(nth) => *seen == nth,
                 When::Every(nth) => *seen % nth == 0,
                 When::From(nth) => *seen >= nth,
+                When::Share { seed, per_mille } => draw(seed, operation, key, *of_key) % 1000 < per_mille,
             };
             if fits && ordered.is_none() {
                 ordered = Some(rule.fault);
             }
         }
+        if matches!(ordered, Some(Fault::FreezeBefore | Fault::FreezeAfter)) {
+            inner.freeze = Some(Freeze::Ordered);
+        }
+        if ordered.is_none() && inner.capacity.is_some_and(|capacity| inner.in_flight > capacity) {
+            inner.throttled += 1;
+            return Some(Fault::Status(503, "SlowDown"));
+        }
         ordered
     }
+}
+
+/// A call on its way through the server.
+#[derive(Debug)]
+pub struct InFlight<'a>(&'a Faults);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.inner.lock().unwrap().in_flight -= 1;
+    }
+}
+
+/// FNV-1a, then a mixer: the same on every machine and in every year.
+fn draw(seed: u64, operation: Operation, key: &str, nth: u64) -> u64 {
+    let numbers = [seed, operation as u64, nth].map(u64::to_le_bytes);
+    let mut hash = 0xcbf2_9ce4_8422_2325;
+    for byte in numbers.as_flattened().iter().chain(key.as_bytes()) {
+        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    }
+    hash ^= hash >> 33;
+    hash = hash.wrapping_mul(0xff51_afd7_ed55_8ccd);
+    hash ^ (hash >> 33)
 }

@@ -58,6 +58,16 @@ impl MotoServer {
         }
     }
 
+    /// The environment of a program that is to find this server by standard AWS configuration.
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("AWS_ENDPOINT_URL", self.endpoint.clone()),
+            ("AWS_REGION", "us-east-1".to_owned()),
+            ("AWS_ACCESS_KEY_ID", "testing".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "testing".to_owned()),
+        ]
+    }
+
     /// A client that bypasses our store, to set up and to look behind its back.
     pub fn client(&self) -> aws_sdk_s3::Client {
         use aws_sdk_s3::config::{BehaviorVersion, Builder, Credentials, Region};

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -37,6 +37,11 @@ pub struct Backend {
     pub page_objects: usize,
     /// `false`: 501 on `If-None-Match`, as older servers answer.
     pub conditional_writes: bool,
+    pub passes_over_conditions: bool,
+    /// `false`: knows nothing of checksums, as older servers.
+    pub checksums: bool,
+    /// What a call takes at least, up to the beginning of its answer.
+    pub answer_after: Duration,
     pub versions_written: Mutex<u64>,
 }
 
@@ -64,7 +69,21 @@ impl Backend {
 
     /// Counts the call and carries out what goes wrong before anything else.
     async fn begin(&self, operation: Operation, bucket: &str, key: &str) -> S3Result<Option<Fault>> {
+        self.begin_with(operation, bucket, key, &mut None).await
+    }
+
+    /// The same for a call that brings a body.
+    async fn begin_with(
+        &self,
+        operation: Operation,
+        bucket: &str,
+        key: &str,
+        body: &mut Option<StreamingBlob>,
+    ) -> S3Result<Option<Fault>> {
         let fault = self.faults.meet(operation, key);
+        if !self.answer_after.is_zero() {
+            tokio::time::sleep(self.answer_after).await;
+        }
         match fault {
             Some(Fault::Status(status, code)) => {
                 let mut error = S3Error::new(S3ErrorCode::from_bytes(code.as_bytes()).unwrap());
@@ -73,7 +92,14 @@ impl Backend {
                 Err(error)
             }
             Some(Fault::ResetBefore) => Err(reset()),
-            Some(Fault::HangBefore) => std::future::pending().await,
+            Some(fault @ (Fault::HangBefore | Fault::FreezeBefore)) => {
+                // hyper learns that a client went away only where no byte of its request is left to read.
+                if let Some(mut body) = body.take() {
+                    while body.next().await.is_some_and(|piece| piece.is_ok()) {}
+                }
+                self.faults.hold(fault).await;
+                Err(reset())
+            }
             Some(Fault::ChangedEtag) => {
                 self.replace_by_itself(bucket, key);
                 Ok(None)
@@ -81,14 +107,17 @@ impl Backend {
             other => Ok(other),
         }
     }
-}
 
-/// What goes wrong once all is done.
-async fn end(fault: Option<Fault>) -> S3Result<()> {
-    match fault {
-        Some(Fault::ResetAfter) => Err(reset()),
-        Some(Fault::HangAfter) => std::future::pending().await,
-        _ => Ok(()),
+    /// What goes wrong once all is done.
+    async fn end(&self, fault: Option<Fault>) -> S3Result<()> {
+        match fault {
+            Some(Fault::ResetAfter) => Err(reset()),
+            Some(fault @ (Fault::HangAfter | Fault::FreezeAfter)) => {
+                self.faults.hold(fault).await;
+                Err(reset())
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -124,7 +153,7 @@ impl S3 for Handle {
             let bucket = buckets.get(&input.bucket).ok_or_else(|| s3_error!(NoSuchBucket))?;
             list_page(bucket, &input, self.0.page_objects)?
         };
-        end(fault).await?;
+        self.0.end(fault).await?;
         Ok(S3Response::new(answer))
     }
 
@@ -147,8 +176,12 @@ impl S3 for Handle {
             Some(range) => stored.body.slice(range.start as usize..range.end as usize),
             None => stored.body.clone(),
         };
-        end(fault).await?;
+        self.0.end(fault).await?;
+        // As Amazon: of whole objects only, and only where it is asked for.
+        let asked = input.checksum_mode.is_some_and(|mode| mode.as_str() == ChecksumMode::ENABLED);
+        let checksum_crc32 = (self.0.checksums && asked && content_range.is_none()).then(|| crc32(&body));
         Ok(S3Response::new(GetObjectOutput {
+            checksum_crc32,
             content_length: Some(body.len() as i64),
             content_range,
             body: Some(faulty_body(body, fault)),
@@ -162,7 +195,7 @@ impl S3 for Handle {
     async fn head_object(&self, req: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
         let fault = self.0.begin(Operation::Head, &req.input.bucket, &req.input.key).await?;
         let stored = self.find(&req.input.bucket, &req.input.key)?;
-        end(fault).await?;
+        self.0.end(fault).await?;
         Ok(S3Response::new(HeadObjectOutput {
             content_length: Some(stored.body.len() as i64),
             e_tag: Some(ETag::Strong(stored.etag)),
@@ -173,8 +206,8 @@ impl S3 for Handle {
     }
 
     async fn put_object(&self, req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
-        let input = req.input;
-        let fault = self.0.begin(Operation::Put, &input.bucket, &input.key).await?;
+        let mut input = req.input;
+        let fault = self.0.begin_with(Operation::Put, &input.bucket, &input.key, &mut input.body).await?;
         if input.if_none_match.is_some() && !self.0.conditional_writes {
             return Err(s3_error!(
                 NotImplemented,
@@ -191,12 +224,12 @@ impl S3 for Handle {
         let etag = {
             let mut buckets = self.0.buckets.lock().unwrap();
             let bucket = buckets.get_mut(&input.bucket).ok_or_else(|| s3_error!(NoSuchBucket))?;
-            if input.if_none_match.is_some() && bucket.contains_key(&input.key) {
+            if input.if_none_match.is_some() && !self.0.passes_over_conditions && bucket.contains_key(&input.key) {
                 return Err(s3_error!(PreconditionFailed));
             }
             self.0.store(bucket, &input.key, body.into(), input.metadata.unwrap_or_default())
         };
-        end(fault).await?;
+        self.0.end(fault).await?;
         Ok(S3Response::new(PutObjectOutput { e_tag: Some(ETag::Strong(etag)), ..Default::default() }))
     }
 }
@@ -207,6 +240,14 @@ impl Handle {
         let bucket = buckets.get(bucket).ok_or_else(|| s3_error!(NoSuchBucket))?;
         bucket.get(key).cloned().ok_or_else(|| s3_error!(NoSuchKey))
     }
+}
+
+/// In base64, as in the header: four bytes are six digits of six bits, the last of them filled up, and two signs of it.
+fn crc32(body: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let bits = u64::from(s3s::crypto::Crc32::checksum_u32(body)) << 4;
+    let digits = (0..6).rev().map(|at| char::from(DIGITS[(bits >> (6 * at)) as usize & 63]));
+    digits.chain("==".chars()).collect()
 }
 
 fn faulty_body(body: Bytes, fault: Option<Fault>) -> StreamingBlob {
@@ -223,6 +264,13 @@ fn faulty_body(body: Bytes, fault: Option<Fault>) -> StreamingBlob {
         }
         Some(Fault::StallBody(after)) => {
             StreamingBlob::wrap(chunks(body.slice(..after.min(body.len()))).chain(futures::stream::pending()))
+        }
+        Some(Fault::FlippedByte(at)) => {
+            let mut body = body.to_vec();
+            if let Some(byte) = body.get_mut(at) {
+                *byte ^= 1;
+            }
+            StreamingBlob::wrap(chunks(body.into()))
         }
         _ => StreamingBlob::wrap(chunks(body)),
     }

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -28,13 +29,26 @@ pub const SECRET_KEY: &str = "test-secret-key";
 pub struct ServerOptions {
     pub page_objects: usize,
     pub conditional_writes: bool,
+    /// `true`: overwrites whatever `If-None-Match` says, as servers that never heard of it.
+    pub passes_over_conditions: bool,
     /// `true`: takes unsigned requests, and only those.
     pub anonymous: bool,
+    /// `false`: sends no checksums, as older servers.
+    pub checksums: bool,
+    /// What a call takes at least, up to the beginning of its answer.
+    pub answer_after: Duration,
 }
 
 impl Default for ServerOptions {
     fn default() -> Self {
-        Self { page_objects: 1000, conditional_writes: true, anonymous: false }
+        Self {
+            page_objects: 1000,
+            conditional_writes: true,
+            passes_over_conditions: false,
+            anonymous: false,
+            checksums: true,
+            answer_after: Duration::ZERO,
+        }
     }
 }
 
@@ -57,6 +71,9 @@ impl S3Server {
             faults: Faults::default(),
             page_objects: options.page_objects,
             conditional_writes: options.conditional_writes,
+            passes_over_conditions: options.passes_over_conditions,
+            checksums: options.checksums,
+            answer_after: options.answer_after,
             versions_written: Default::default(),
         });
         let mut builder = S3ServiceBuilder::new(Handle(Arc::clone(&backend)));
@@ -66,13 +83,14 @@ impl S3Server {
         let service = builder.build();
         let (tell_address, address) = mpsc::channel();
         let (stop, stopped) = oneshot::channel::<()>();
+        let served = Arc::clone(&backend);
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
             runtime.block_on(async {
                 let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
                 tell_address.send(listener.local_addr().unwrap()).unwrap();
                 tokio::select! {
-                    () = serve(listener, service) => {}
+                    () = serve(listener, service, served) => {}
                     _ = stopped => {}
                 }
             });
@@ -155,8 +173,41 @@ impl S3Server {
         self.backend.faults.add_for_key(key, Rule { operation: Some(operation), when, fault });
     }
 
+    /// Calls that hang end then, as if the connection was reset.
     pub fn clear_rules(&self) {
         self.backend.faults.clear();
+    }
+
+    /// 503 SlowDown to every call that finds more than so many in flight, itself included.
+    pub fn throttle_above(&self, calls: usize) {
+        self.backend.faults.throttle_above(calls);
+    }
+
+    /// How many calls [`S3Server::throttle_above`] turned away.
+    pub fn throttled(&self) -> u64 {
+        self.backend.faults.throttled()
+    }
+
+    /// Calls whose answers have not begun.
+    pub fn in_flight(&self) -> usize {
+        self.backend.faults.in_flight()
+    }
+
+    /// The most of them at once since the last time that this was asked.
+    pub fn take_max_in_flight(&self) -> usize {
+        self.backend.faults.take_max_in_flight()
+    }
+
+    /// From the nth call on, of whatever operation, the server answers nothing. The nth itself is `applied` before it hangs;
+    /// none behind it is.
+    pub fn freeze_at(&self, nth: u64, applied: bool) {
+        let fault = if applied { Fault::FreezeAfter } else { Fault::FreezeBefore };
+        self.add_rule(Rule { operation: None, when: When::Nth(nth), fault });
+    }
+
+    /// Whether the nth call has come and hangs.
+    pub fn is_frozen(&self) -> bool {
+        self.backend.faults.is_frozen()
     }
 }
 
@@ -168,14 +219,15 @@ impl Drop for S3Server {
     }
 }
 
-async fn serve(listener: TcpListener, service: S3Service) {
+async fn serve(listener: TcpListener, service: S3Service, backend: Arc<Backend>) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
         stream.set_nodelay(true).unwrap();
-        let service = service.clone();
+        let (service, backend) = (service.clone(), Arc::clone(&backend));
         let answer = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-            let service = service.clone();
+            let (service, backend) = (service.clone(), Arc::clone(&backend));
             async move {
+                let _in_flight = backend.faults.enter();
                 match service.call(request.map(s3s::Body::from)).await {
                     // An error instead of an answer makes hyper end the connection.
                     Ok(answer) if answer.headers().contains_key(RESET_HEADER) => {
