@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What the scripts need, installed where it is missing. To be sourced, from the root of the repository.
 
 # Runs a command as root, through sudo where that is needed.
@@ -69,6 +70,13 @@ need_venv() {
   python3 -m venv "$folder"
   "$folder/bin/python" -m pip install --quiet --disable-pip-version-check -r "$requirements"
   cp "$requirements" "$folder/requirements.txt"
+}
+
+# need_slurm: the daemons of a cluster, for tests that start one of their own. Where they cannot be had the tests say so
+# and do without. Debian's own daemons of that name stay down: there is no /etc/slurm/slurm.conf.
+need_slurm() {
+  PATH=$PATH:/usr/sbin need slurmctld munge slurmctld slurmd slurm-client ||
+    echo "setup: no Slurm: tests of job arrays will stand in for it" >&2
 }
 
 # need_cargo_tool NAME VERSION: built from its source where it is missing; the lightest build that does the work.

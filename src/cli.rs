@@ -6,16 +6,20 @@ use std::path::PathBuf;
 
 use bytesize::ByteSize;
 use chrono::{DateTime, NaiveDate, Utc};
-use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::device::DeviceChoice;
 use crate::doctor::DoctorArgs;
 use crate::ffmpeg::contain::ContainArgs;
+use crate::finish::args::FinishArgs;
 use crate::labelled::args::{
     CALIBRATE_EXAMPLES, CalibrateArgs, EVALUATE_EXAMPLES, EvaluateArgs, FIT_EXAMPLES, FitArgs,
 };
+use crate::models::args::{MODELS_EXAMPLES, ModelsArgs};
+use crate::plan::args::{PLAN_EXAMPLES, PlanArgs, PlanningFlags};
 use crate::rescore::flags::{self, RescoreArgs};
 use crate::scorers::ScorerChoice;
+use crate::work::args::{WORK_EXAMPLES, WorkArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,26 +32,6 @@ Examples:
 Exit codes: 0 done · 2 usage or configuration · 3 input or rights · 10 finished, but too many objects could not
 be read · 75 try again (throttled, or stopped by a signal)";
 
-const MODELS_EXAMPLES: &str = "\
-Examples:
-  deepsweep models list
-  deepsweep models pull clip-b32
-  deepsweep models pull --all --models s3://ours/models
-  deepsweep models verify
-  deepsweep models import fc_weights.pth --out head.safetensors
-
-A bucket serves machines without an internet route: give them the same --models. Gated models: set HF_TOKEN.
-Another hub: HF_ENDPOINT. Pulls that were broken off go on where they ended.";
-
-const IMPORT_EXAMPLES: &str = "\
-Examples:
-  deepsweep models import fc_weights.pth --out my-probe/head.safetensors
-  deepsweep models import epoch_9.pth --key model.fc --out my-probe/head.safetensors
-  deepsweep models import open_clip_pytorch_model.bin --out clip-b32 --activation gelu
-  deepsweep models import tuned.pth --base clip-l14 --out my-probe
-
-No file's code is ever run: a pickle that calls anything but the rebuilding of tensors is refused.";
-
 /// Sweeps an archive of images and videos for faces and deepfakes, and writes what it finds to Parquet.
 #[derive(Debug, Parser)]
 #[command(name = "deepsweep", version, about, after_help = EXAMPLES, arg_required_else_help = true)]
@@ -58,9 +42,17 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// List, fetch, find faces, score and write, in one go on this machine
+    /// Plan, work and finish in one go on this machine; repeated with the same --run-id it goes on where it ended
     #[command(after_help = EXAMPLES)]
     Run(Box<RunArgs>),
+    /// List, cut into slices and deal out to shards: the plan that workers share
+    #[command(after_help = PLAN_EXAMPLES)]
+    Plan(Box<PlanArgs>),
+    /// Do the slices of a plan, or of some of its shards, that are not done yet
+    #[command(after_help = WORK_EXAMPLES)]
+    Work(Box<WorkArgs>),
+    /// Check that every slice of a plan is done, and say so in SUCCESS.json; exit code 3 with the list where some are not
+    Finish(Box<FinishArgs>),
     /// Score the stored embeddings of finished runs with other heads; no media is fetched or decoded
     #[command(after_help = flags::EXAMPLES)]
     Rescore(Box<RescoreArgs>),
@@ -84,106 +76,6 @@ pub enum Command {
     /// Give up every right that a decoder needs not, and become it
     #[command(hide = true)]
     Contain(ContainArgs),
-}
-
-#[derive(Debug, Args)]
-pub struct ModelsArgs {
-    #[command(subcommand)]
-    pub command: ModelsCommand,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum ModelsCommand {
-    /// What there is, what each is for, and whether it is here
-    List {
-        /// As JSON, with every file and its pin
-        #[arg(long)]
-        json: bool,
-        #[command(flatten)]
-        flags: ModelsFlags,
-    },
-    /// Fetch models and check every byte; what is here is only checked
-    #[command(group(ArgGroup::new("chosen").required(true).args(["names", "all"])))]
-    Pull {
-        /// Names of `models list`
-        #[arg(value_name = "NAME")]
-        names: Vec<String>,
-        /// Everything that `models list` lists
-        #[arg(long)]
-        all: bool,
-        #[command(flatten)]
-        flags: ModelsFlags,
-    },
-    /// Compare every byte with its pin and open the scorer as a run would; exit code 3 where something is wrong
-    Verify {
-        /// Names of `models list`, or scorer folders [default: whatever is here]
-        #[arg(value_name = "NAME|FOLDER")]
-        names: Vec<String>,
-        #[command(flatten)]
-        flags: ModelsFlags,
-    },
-    /// Turn a checkpoint (PyTorch or safetensors; a head, a tower, an overlay) into files that a scorer can name
-    #[command(after_help = IMPORT_EXAMPLES)]
-    Import(ImportArgs),
-}
-
-#[derive(Debug, Args)]
-pub struct ImportArgs {
-    /// What was published: .safetensors, .bin, .pt or .pth, or a folder with one of them or its shards
-    pub file: PathBuf,
-    /// NAME.safetensors for a head; a folder for a tower, or for an overlay and its head
-    #[arg(long, short, value_name = "FILE|FOLDER")]
-    pub out: PathBuf,
-    /// What stands before the wanted tensors' names, where that is not plain: `fc`, `model.linear`
-    #[arg(long, value_name = "PREFIX")]
-    pub key: Option<String>,
-    /// A tower's activation, which no checkpoint says: OpenAI's have quick_gelu, LAION's gelu
-    #[arg(long)]
-    pub activation: Option<ActivationChoice>,
-    /// A tower's attention heads [default: by its width, as in every published CLIP]
-    #[arg(long, value_name = "N")]
-    pub heads: Option<usize>,
-    /// The tower whose tensors FILE replaces: only these and the head are written
-    #[arg(long, value_name = "FOLDER")]
-    pub base: Option<PathBuf>,
-    /// With --base: what stands before the names of the head
-    #[arg(long, value_name = "PREFIX")]
-    pub head_key: Option<String>,
-    /// Replace files that exist
-    #[arg(long)]
-    pub force: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub enum ActivationChoice {
-    QuickGelu,
-    Gelu,
-}
-
-impl ActivationChoice {
-    /// As `hidden_act` of config.json has it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::QuickGelu => "quick_gelu",
-            Self::Gelu => "gelu",
-        }
-    }
-}
-
-#[derive(Debug, Clone, Default, Args)]
-pub struct ModelsFlags {
-    #[command(flatten)]
-    pub store: StoreFlags,
-    /// How log lines look [default: text]
-    #[arg(long)]
-    pub log: Option<LogFormat>,
-    /// No progress and no lists; warnings and errors only
-    #[arg(long)]
-    pub quiet: bool,
-    #[command(flatten)]
-    pub s3: S3Flags,
 }
 
 /// Where models are kept and come from.
@@ -244,7 +136,7 @@ pub struct Flags {
     /// Take scorers whose licence forbids commercial use: you have read it
     #[arg(long)]
     pub accept_licence: bool,
-    /// The face detector
+    /// The face detector [default: mtcnn]
     #[arg(long)]
     pub detector: Option<DetectorChoice>,
     /// Shorter side of the smallest face looked for, in pixels [default: 40]
@@ -300,6 +192,9 @@ pub struct Flags {
     #[arg(long, value_name = "TIME", value_parser = parse_time, help_heading = "Which objects")]
     pub modified_before: Option<DateTime<Utc>>,
 
+    #[command(flatten)]
+    pub planning: PlanningFlags,
+
     /// auto, cpu, cuda or cuda:N [default: auto]
     #[arg(long, help_heading = "Resources and limits")]
     pub device: Option<DeviceChoice>,
@@ -322,10 +217,10 @@ pub struct Flags {
     /// Name of the run [default: the time, and four random digits]
     #[arg(long, value_name = "ID", help_heading = "The run")]
     pub run_id: Option<String>,
-    /// Day of the run, for dt= in the tables' paths [default: today, UTC]
+    /// Day of the run, for dt= in the tables' paths [default: the day that --run-id begins with, or today, UTC]
     #[arg(long, value_name = "YYYY-MM-DD", help_heading = "The run")]
     pub dt: Option<NaiveDate>,
-    /// How log lines look
+    /// How log lines look [default: text]
     #[arg(long, help_heading = "The run")]
     pub log: Option<LogFormat>,
     /// No progress and no closing table; warnings and errors only

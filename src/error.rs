@@ -76,7 +76,8 @@ impl Rejection {
 }
 
 /// The closed set of reasons; the spelling is part of the tables' schema.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RejectionClass {
     /// The object has no bytes.
     Empty,
@@ -148,6 +149,22 @@ impl RejectionClass {
     #[must_use]
     pub fn retryable(self) -> bool {
         matches!(self, Self::Changed | Self::FetchFailed)
+    }
+
+    /// Whether the object's own bytes are to blame: another run under the same settings would say the same of them, so
+    /// none looks at it again unless it is told to.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        match self {
+            Self::Empty
+            | Self::NotMedia
+            | Self::NoVideo
+            | Self::Unsupported
+            | Self::Corrupt
+            | Self::TooLarge
+            | Self::TimedOut => true,
+            Self::Vanished | Self::Changed | Self::Denied | Self::FetchFailed | Self::Panicked => false,
+        }
     }
 
     /// Whether the archive's rights or its network are to blame, rather than the file: these count

@@ -29,13 +29,20 @@ pub mod cli;
 pub mod job;
 pub mod settings;
 
+pub mod run;
+
+pub mod finish;
+pub mod plan;
+pub mod work;
+
 pub mod doctor;
-pub mod fingerprint;
 pub mod labelled;
 pub mod models;
-pub mod record;
 pub mod rescore;
-pub mod run;
+
+pub mod fingerprint;
+pub mod instruments;
+pub mod results;
 
 pub mod pipeline;
 
@@ -56,3 +63,5 @@ pub mod files;
 pub mod limits;
 pub mod logging;
 pub mod progress;
+pub mod shard;
+pub mod shutdown;

@@ -86,8 +86,27 @@ pub const CPU_TOWER_TOKENS: usize = 400;
 /// Media that wait for the tower. Their crops are counted, but the fewer wait the less memory a slow tower takes.
 pub const CHANNEL_CROPPED: usize = 4;
 
-/// Objects whose rows stand in one part file: about a minute of work on two cores, and what a kill may cost.
+/// Objects whose rows stand in one part file, at most: a thousand rows of `media` have 100 kB.
 pub const SLICE_OBJECTS: u64 = 1_000;
+
+/// Expected work of a slice: a minute on two cores, which is what a kill may cost.
+pub const SLICE_CORE_SECONDS: f64 = 120.0;
+
+/// Expected work of a shard where nobody says how many there are: an hour on two cores. Machines that may be taken away
+/// run for longer, and an array of more children than that spends its time starting them.
+pub const SHARD_CORE_SECONDS: f64 = 7_200.0;
+
+/// Children of one array job, as AWS Batch has it; Kubernetes and Slurm take more.
+pub const MAX_SHARDS: u32 = 10_000;
+
+/// Slices of one file of a plan: a hundred thousand objects have three megabytes there.
+pub const PLAN_FILE_SLICES: usize = 100;
+
+/// Files of a plan that are written side by side.
+pub const PLAN_FILES_AT_ONCE: usize = 8;
+
+/// Slices of objects between the listing and the disk.
+pub const SPILLED_SLICES: usize = 8;
 
 /// Objects whose rows are encoded together. As rows they take ten times the room that they take in a part.
 pub const ENCODED_OBJECTS: u64 = 50;
@@ -191,3 +210,27 @@ pub const ENCODED_ROWS: usize = 700;
 
 /// Finished runs that a message looks through for the one that would serve.
 pub const NAMED_RUNS: usize = 100;
+
+/// What the parts of a compacted run hold: fewer files than a reader notices, none larger than one reads in a piece.
+pub const COMPACT_PART_BYTES: usize = 128 << 20;
+
+/// Small parts that are fetched ahead while they are merged.
+pub const COMPACTED_PARTS: usize = 8;
+
+/// Shards whose missing slices a message lists.
+pub const SHOWN_SHARDS: usize = 20;
+
+/// Entries of an inventory or a list of keys that are sorted in memory before they go to the scratch folder: half a million.
+pub const SORT_BYTES: usize = 64 << 20;
+
+/// What is read ahead of all sorted runs together when they are merged: ten million entries are some dozen runs.
+pub const MERGE_BYTES: usize = 32 << 20;
+
+/// Objects of a list that are looked up side by side, 20 ms each: three thousand a second, which S3 gives below one prefix.
+pub const LOOKUPS: usize = 64;
+
+/// A manifest.json has 150 bytes for each of its files: four hundred thousand of them.
+pub const MANIFEST_BYTES: u64 = 64 << 20;
+
+/// One row of a list: a key has 1,024 bytes, three times as many encoded, and query results have columns that nobody reads.
+pub const LIST_ROW_BYTES: usize = 1 << 20;

@@ -5,18 +5,24 @@ use std::process::ExitCode;
 
 use chrono::Utc;
 use clap::Parser;
-use deepsweep::cli::{Cli, Command, LogFormat, ModelsArgs, RunArgs};
+use deepsweep::cli::{Cli, Command, LogFormat, RunArgs};
 use deepsweep::device::DeviceChoice;
 use deepsweep::error::Error;
 use deepsweep::ffmpeg::{FfmpegChoice, contain};
+use deepsweep::finish::args::FinishArgs;
+use deepsweep::models::args::ModelsArgs;
+use deepsweep::plan::args::PlanArgs;
+use deepsweep::plan::command::Asked;
+use deepsweep::plan::make::Shards;
 use deepsweep::progress::Display;
 use deepsweep::rescore::flags::RescoreArgs;
 use deepsweep::rescore::settings::RescoreSettings;
-use deepsweep::scorers::store::{ModelStore, StoreSettings};
+use deepsweep::scorers::store::{ModelStore, StoreChoice, StoreSettings};
 use deepsweep::scorers::{DEFAULT_SCORER, ScorerChoice};
 use deepsweep::settings::{Settings, Surroundings};
 use deepsweep::storage::s3::S3Options;
-use deepsweep::{doctor, labelled, limits, logging, models, rescore, run, tables};
+use deepsweep::work::args::{MachineFlags, WorkArgs};
+use deepsweep::{doctor, finish, labelled, limits, logging, models, plan, rescore, run, shard, tables};
 use tikv_jemallocator::Jemalloc;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +33,9 @@ static ALLOCATOR: Jemalloc = Jemalloc;
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run_command(&args),
+        Command::Plan(args) => plan_command(&args),
+        Command::Work(args) => worker_command(&args),
+        Command::Finish(args) => finish_command(&args),
         Command::Rescore(args) => rescore_command(&args),
         Command::Fit(args) => labelled_command(&labelled::Task::Fit(*args)),
         Command::Calibrate(args) => labelled_command(&labelled::Task::Calibrate(*args)),
@@ -62,22 +71,58 @@ fn run_command(args: &RunArgs) -> Result<(), (Error, LogFormat)> {
     work(&settings, &display).map_err(|error| (error, settings.log))
 }
 
+fn plan_command(args: &PlanArgs) -> Result<(), (Error, LogFormat)> {
+    let in_text = |error| (error, LogFormat::Text);
+    let settings = Settings::resolve(&args.run, &surroundings()).map_err(in_text)?;
+    if args.run.explain {
+        return print(&settings.explain()).map_err(in_text);
+    }
+    let display = start_display(settings.log, settings.quiet);
+    let store = || StoreSettings::resolve(&settings.models, settings.s3.clone(), &variable).map(ModelStore::new);
+    let asked = Asked { shards: args.shards.map_or(Shards::ByWork, Shards::Exactly), dry_run: args.dry_run };
+    let planned =
+        until_signal(async |shutdown| plan::command::plan(&settings, asked, &store, &display, &shutdown).await);
+    let told = planned.and_then(|table| if settings.quiet { Ok(()) } else { print(&table) });
+    told.map_err(|error| (error, settings.log))
+}
+
+fn worker_command(args: &WorkArgs) -> Result<(), (Error, LogFormat)> {
+    let MachineFlags { log, quiet, store, s3, .. } = &args.machine;
+    let log = log.unwrap_or(LogFormat::Text);
+    let told = shard::Told::by(variable).map_err(|what| (Error::Usage(what), LogFormat::Text))?;
+    let display = start_display(log, *quiet);
+    let choice = StoreChoice { models: store.models.clone(), offline: store.offline };
+    let store = || StoreSettings::resolve(&choice, models::s3_options(s3), &variable).map(ModelStore::new);
+    let worked = until_signal(async |shutdown| {
+        deepsweep::work::command(args, told, &surroundings(), &store, &display, shutdown).await
+    });
+    worked.and_then(|table| if *quiet { Ok(()) } else { print(&table) }).map_err(|error| (error, log))
+}
+
+fn finish_command(args: &FinishArgs) -> Result<(), (Error, LogFormat)> {
+    let log = args.log.unwrap_or(LogFormat::Text);
+    start_display(log, args.quiet);
+    let finished = until_signal(async |shutdown| {
+        deepsweep::shutdown::unless_stopped(&shutdown, finish::command(args, &std::env::temp_dir())).await
+    });
+    let told = finished.and_then(|(summary, max_failed_share)| {
+        if !args.quiet {
+            print(&summary.table(&args.run.out))?;
+        }
+        summary.check(max_failed_share)
+    });
+    told.map_err(|error| (error, log))
+}
+
 fn rescore_command(args: &RescoreArgs) -> Result<(), (Error, LogFormat)> {
     keep_freed_memory();
     let settings = RescoreSettings::resolve(args, &surroundings()).map_err(|error| (error, LogFormat::Text))?;
     let display = start_display(settings.log, settings.quiet);
-    let scored = runtime().and_then(|runtime| {
-        let store = || StoreSettings::resolve(&settings.models, settings.s3.clone(), &variable).map(ModelStore::new);
-        let summary = runtime.block_on(async {
-            let shutdown = CancellationToken::new();
-            stop_on_signals(shutdown.clone())?;
-            rescore::rescore(&settings, &store, &display, shutdown).await
-        });
-        runtime.shutdown_background();
-        let summary = summary?;
-        if settings.quiet { Ok(()) } else { print(&summary.table(&settings.out.to_string())) }
-    });
-    scored.map_err(|error| (error, settings.log))
+    let store = || StoreSettings::resolve(&settings.models, settings.s3.clone(), &variable).map(ModelStore::new);
+    let scored = until_signal(async |shutdown| rescore::rescore(&settings, &store, &display, shutdown).await);
+    let told = scored
+        .and_then(|summary| if settings.quiet { Ok(()) } else { print(&summary.table(&settings.out.to_string())) });
+    told.map_err(|error| (error, settings.log))
 }
 
 fn surroundings() -> Surroundings {
@@ -216,19 +261,24 @@ fn runtime() -> Result<tokio::runtime::Runtime, Error> {
 
 fn work(settings: &Settings, display: &Display) -> Result<(), Error> {
     let store = || StoreSettings::resolve(&settings.models, settings.s3.clone(), &variable).map(ModelStore::new);
-    let runtime = runtime()?;
-    let summary = runtime.block_on(async {
-        let shutdown = CancellationToken::new();
-        stop_on_signals(shutdown.clone())?;
-        run::run(settings, &store, display, shutdown).await
-    });
-    // Blocking reads of a slow disk must not hold up the exit after a signal.
-    runtime.shutdown_background();
-    let summary = summary?;
+    let summary = until_signal(async |shutdown| run::run(settings, &store, display, shutdown).await)?;
     if !settings.quiet {
         print(&summary.table(&settings.out.to_string()))?;
     }
     summary.check(settings.max_failed_share)
+}
+
+/// Runs what hears of a signal by its token.
+fn until_signal<T>(work: impl AsyncFnOnce(CancellationToken) -> Result<T, Error>) -> Result<T, Error> {
+    let runtime = runtime()?;
+    let done = runtime.block_on(async {
+        let shutdown = CancellationToken::new();
+        stop_on_signals(shutdown.clone())?;
+        work(shutdown).await
+    });
+    // Blocking reads of a slow disk must not hold up the exit after a signal.
+    runtime.shutdown_background();
+    done
 }
 
 /// The first SIGINT or SIGTERM asks to stop, the second ends the process at once.

@@ -15,7 +15,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::error::RejectionClass;
 use crate::limits;
 use crate::pipeline::score::MediaRows;
-use crate::tables::media::Seconds;
+use crate::tables::media::{MediaRow, Seconds};
 
 /// Counters of one run.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub struct Progress {
 }
 
 /// What has its rows.
-#[derive(Debug, Clone, Default, serde::Serialize)]
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 pub struct Tally {
     pub objects: u64,
     pub bytes: u64,
@@ -39,12 +39,12 @@ pub struct Tally {
     pub rejected: u64,
     /// Of the rejected, those that rights, the network or a bug kept from being read.
     pub unreadable: u64,
-    pub rejected_by_class: BTreeMap<&'static str, u64>,
+    pub rejected_by_class: BTreeMap<RejectionClass, u64>,
     pub seconds: StageSeconds,
 }
 
 /// Summed over objects; stages run side by side, so the sum exceeds the time that passed.
-#[derive(Debug, Clone, Copy, Default, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
 pub struct StageSeconds {
     pub fetch: f64,
     pub decode: f64,
@@ -61,6 +61,63 @@ pub struct Finished {
     pub is_scored: bool,
     pub rejection: Option<RejectionClass>,
     pub seconds: Seconds,
+}
+
+impl Finished {
+    /// Of the rows of one media: each scorer has one of its own, and they differ in their scores only.
+    #[must_use]
+    pub fn of(rows: &[MediaRow]) -> Option<Self> {
+        let media = rows.first()?;
+        Some(Self {
+            bytes: media.size_bytes as u64,
+            frames: media.frames_decoded as u64,
+            faces: media.n_faces as u64,
+            is_scored: rows.iter().any(|row| row.scores.is_some()),
+            rejection: media.rejection.as_ref().map(|rejection| rejection.class),
+            seconds: media.seconds,
+        })
+    }
+}
+
+impl Tally {
+    pub fn count(&mut self, media: &Finished) {
+        self.objects += 1;
+        self.bytes += media.bytes;
+        self.frames += media.frames;
+        self.faces += media.faces;
+        self.scored += u64::from(media.is_scored);
+        self.no_face += u64::from(media.rejection.is_none() && media.faces == 0);
+        if let Some(class) = media.rejection {
+            self.rejected += 1;
+            self.unreadable += u64::from(class.is_failure_to_read());
+            *self.rejected_by_class.entry(class).or_default() += 1;
+        }
+        let Seconds { fetch, decode, detect, embed } = media.seconds;
+        self.seconds.fetch += fetch;
+        self.seconds.decode += decode;
+        self.seconds.detect += detect;
+        self.seconds.embed += embed;
+    }
+
+    /// Adds what another slice or another worker counted.
+    pub fn add(&mut self, other: &Self) {
+        self.objects += other.objects;
+        self.bytes += other.bytes;
+        self.frames += other.frames;
+        self.faces += other.faces;
+        self.scored += other.scored;
+        self.no_face += other.no_face;
+        self.rejected += other.rejected;
+        self.unreadable += other.unreadable;
+        for (class, count) in &other.rejected_by_class {
+            *self.rejected_by_class.entry(*class).or_default() += count;
+        }
+        let StageSeconds { fetch, decode, detect, embed } = other.seconds;
+        self.seconds.fetch += fetch;
+        self.seconds.decode += decode;
+        self.seconds.detect += detect;
+        self.seconds.embed += embed;
+    }
 }
 
 impl Default for Progress {
@@ -85,41 +142,31 @@ impl Progress {
         self.listed_bytes.fetch_add(bytes, Relaxed);
     }
 
+    /// What there is to do, in place of what was counted of it.
+    pub fn planned(&self, objects: u64, bytes: u64) {
+        self.listed_objects.store(objects, Relaxed);
+        self.listed_bytes.store(bytes, Relaxed);
+        self.listing_ended();
+    }
+
+    /// Less there is to do: it was done before.
+    pub fn left_out(&self, objects: u64, bytes: u64) {
+        self.listed_objects.fetch_sub(objects, Relaxed);
+        self.listed_bytes.fetch_sub(bytes, Relaxed);
+    }
+
     pub fn listing_ended(&self) {
         self.listing_ended.store(true, Relaxed);
     }
 
     pub fn finished(&self, rows: &MediaRows) {
-        // Each scorer has a row of its own; they differ in their scores only.
-        let Some(media) = rows.media.first() else { return };
-        self.count(&Finished {
-            bytes: media.size_bytes as u64,
-            frames: media.frames_decoded as u64,
-            faces: media.n_faces as u64,
-            is_scored: rows.media.iter().any(|row| row.scores.is_some()),
-            rejection: media.rejection.as_ref().map(|rejection| rejection.class),
-            seconds: media.seconds,
-        });
+        if let Some(media) = Finished::of(&rows.media) {
+            self.count(&media);
+        }
     }
 
     pub fn count(&self, media: &Finished) {
-        let mut tally = self.tally.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        tally.objects += 1;
-        tally.bytes += media.bytes;
-        tally.frames += media.frames;
-        tally.faces += media.faces;
-        tally.scored += u64::from(media.is_scored);
-        tally.no_face += u64::from(media.rejection.is_none() && media.faces == 0);
-        if let Some(class) = media.rejection {
-            tally.rejected += 1;
-            tally.unreadable += u64::from(class.is_failure_to_read());
-            *tally.rejected_by_class.entry(class.as_str()).or_default() += 1;
-        }
-        let Seconds { fetch, decode, detect, embed } = media.seconds;
-        tally.seconds.fetch += fetch;
-        tally.seconds.decode += decode;
-        tally.seconds.detect += detect;
-        tally.seconds.embed += embed;
+        self.tally.lock().unwrap_or_else(std::sync::PoisonError::into_inner).count(media);
     }
 
     #[must_use]

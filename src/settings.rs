@@ -1,20 +1,25 @@
 //! default < job file < flag, resolved once, printed by `--explain`, stored with the run.
 
-use std::fmt::Display;
+mod resolver;
+
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, Utc};
-use clap::ValueEnum;
+use clap::Parser;
 
+use self::resolver::{Resolver, at_least, name_of};
+pub(crate) use self::resolver::{check_run_id, in_range};
 use crate::cli::{DetectorChoice, Flags, JobFlags, LogFormat, RunArgs, SamplingFlags};
 use crate::device::DeviceChoice;
-use crate::error::Error;
+use crate::error::{Error, RejectionClass};
 use crate::ffmpeg::FfmpegChoice;
 use crate::job;
 use crate::limits;
 use crate::pipeline::list::{Filter, globs};
 use crate::pipeline::sample::Sampling;
+use crate::plan::args::PlanningFlags;
 use crate::scorers::store::StoreChoice;
 use crate::scorers::{DEFAULT_SCORER, ScorerChoice, names};
 use crate::storage::Location;
@@ -42,6 +47,10 @@ pub struct Settings {
     pub scratch: PathBuf,
     pub scratch_bytes: u64,
     pub filter: Filter,
+    /// Whether what earlier runs finished is swept again.
+    pub include_finished: bool,
+    /// Some: only what earlier runs rejected for one of these reasons.
+    pub retry_failed: Option<BTreeSet<RejectionClass>>,
     pub device: DeviceChoice,
     pub threads: usize,
     pub memory_bytes: u64,
@@ -50,10 +59,14 @@ pub struct Settings {
     pub max_failed_share: f64,
     pub run_id: String,
     pub dt: NaiveDate,
+    /// Whether somebody said so, rather than the run's name or the clock.
+    pub dt_is_given: bool,
     pub log: LogFormat,
     pub quiet: bool,
     pub s3: S3Options,
     pub explained: Vec<Explained>,
+    /// Those that decide what the rows are, as the flags that say so.
+    pub arguments: Vec<String>,
 }
 
 /// One line of `--explain`.
@@ -108,9 +121,20 @@ impl Settings {
         let job = args.job_file().map(|path| job::read(&path)).transpose()?;
         let has_job = job.is_some();
         let job = job.unwrap_or(JobFlags { source: None, flags: Flags::default() });
-        let mut resolver = Resolver { explained: vec![] };
+        let mut resolver = Resolver::default();
         let source = if has_job { None } else { args.source.clone() };
         resolver.settings(source, args.flags.clone(), job, surroundings).map_err(Error::Usage)
+    }
+
+    /// The settings of a worker: what the plan says, and what `flags` say of the machine.
+    ///
+    /// # Errors
+    /// Arguments that this program does not know, a setting that is out of range.
+    pub fn of_plan(arguments: &[String], flags: Flags, surroundings: &Surroundings) -> Result<Self, Error> {
+        let planned = JobFlags::try_parse_from(arguments).map_err(|e| {
+            Error::Usage(format!("the plan's arguments are none of deepsweep {}: {e}", env!("CARGO_PKG_VERSION")))
+        })?;
+        Resolver::default().settings(None, flags, planned, surroundings).map_err(Error::Usage)
     }
 
     /// The lines of `--explain`: name, value, origin.
@@ -123,10 +147,6 @@ impl Settings {
             .map(|e| format!("{:name$}  {:value$}  {}\n", e.name, e.value, e.origin.as_str()))
             .collect()
     }
-}
-
-struct Resolver {
-    explained: Vec<Explained>,
 }
 
 impl Resolver {
@@ -177,6 +197,12 @@ impl Resolver {
         if modified_after.zip(modified_before).is_some_and(|(after, before)| after >= before) {
             return Err("modified_after: expected before modified_before: no object can be both".to_owned());
         }
+        // As they are, not as people read them.
+        self.plan("min_size", min_size.map(|size| Some(size.as_u64().to_string())));
+        self.plan("max_size", max_size.map(|size| Some(size.as_u64().to_string())));
+        self.plan("modified_after", modified_after.map(|time| Some(time.to_rfc3339())));
+        self.plan("modified_before", modified_before.map(|time| Some(time.to_rfc3339())));
+        let (include_finished, retry_failed) = self.planning(flags.planning, file.planning);
         let filter = Filter {
             include: globs(&include, &suffix)?,
             exclude: globs(&exclude, &[])?,
@@ -195,6 +221,7 @@ impl Resolver {
         let max_object_bytes = self
             .pick("max_object_size", flags.max_object_size, file.max_object_size, bytes(limits::MAX_OBJECT_BYTES))
             .as_u64();
+        self.plan("max_object_size", [Some(max_object_bytes.to_string())]);
         let max_pixels = self.pick("max_pixels", flags.max_pixels, file.max_pixels, limits::MAX_PIXELS);
         at_least("max_pixels", max_pixels, 1)?;
         let max_failed_share = self.pick("max_failed", flags.max_failed, file.max_failed, limits::MAX_FAILED_SHARE);
@@ -203,7 +230,9 @@ impl Resolver {
         let default_id = format!("{}-{:04x}", surroundings.now.format("%Y%m%dT%H%M%SZ"), surroundings.random);
         let run_id = self.pick("run_id", flags.run_id, file.run_id, default_id);
         check_run_id(&run_id)?;
-        let dt = self.pick("dt", flags.dt, file.dt, surroundings.now.date_naive());
+        let dt_is_given = flags.dt.or(file.dt).is_some();
+        let day = day_of(&run_id).unwrap_or(surroundings.now.date_naive());
+        let dt = self.pick("dt", flags.dt, file.dt, day);
         let log = flags.log.or(file.log).unwrap_or(LogFormat::Text);
         self.pick("log", flags.log.map(name_of), file.log.map(name_of), name_of(LogFormat::Text));
         let quiet = self.switch("quiet", flags.quiet, file.quiet);
@@ -248,6 +277,8 @@ impl Resolver {
             scratch,
             scratch_bytes,
             filter,
+            include_finished,
+            retry_failed,
             device,
             threads,
             memory_bytes: memory.as_u64(),
@@ -256,9 +287,11 @@ impl Resolver {
             max_failed_share,
             run_id,
             dt,
+            dt_is_given,
             log,
             quiet,
             s3,
+            arguments: self.arguments(),
             explained: std::mem::take(&mut self.explained),
         })
     }
@@ -278,6 +311,8 @@ impl Resolver {
             (None, None) => (Sampling::Frames(limits::FRAMES), Origin::Default),
         };
         let said = sampling.setting();
+        let value = Some(said.1.clone()).filter(|_| ["frames", "every"].contains(&said.0));
+        self.plan(said.0, [value]);
         for name in ["frames", "every", "keyframes", "all_frames"] {
             self.explain(name, if name == said.0 { &said.1 } else { &"-" }, origin);
         }
@@ -300,95 +335,52 @@ impl Resolver {
             (true, true) => (vec![ScorerChoice::Named(DEFAULT_SCORER.to_owned())], Origin::Default),
         };
         self.explain("scorer", &names(&scorers), origin);
+        self.plan("scorer", scorers.iter().map(|scorer| Some(scorer.to_string())));
         if scorers.len() > 1 && scorers.contains(&ScorerChoice::None) {
             return Err(format!("scorer: expected none alone, or scorers, found {}", names(&scorers)));
         }
         Ok(scorers.into_iter().filter(|scorer| *scorer != ScorerChoice::None).collect())
     }
 
-    fn required(
-        &mut self,
-        name: &'static str,
-        flag: Option<String>,
-        file: Option<String>,
-        what: &str,
-    ) -> Result<String, String> {
-        let origin = if flag.is_some() { Origin::Flag } else { Origin::JobFile };
-        let value = flag.or(file).ok_or_else(|| format!("{name} is missing: expected {what}"))?;
-        self.explain(name, &value, origin);
-        Ok(value)
-    }
-
-    fn pick<T: Display>(&mut self, name: &'static str, flag: Option<T>, file: Option<T>, default: T) -> T {
-        let (value, origin) = match (flag, file) {
-            (Some(value), _) => (value, Origin::Flag),
-            (None, Some(value)) => (value, Origin::JobFile),
-            (None, None) => (default, Origin::Default),
+    /// Which of the objects a plan takes.
+    fn planning(&mut self, flags: PlanningFlags, file: PlanningFlags) -> (bool, Option<BTreeSet<RejectionClass>>) {
+        let include_finished = self.switch("include_finished", flags.include_finished, file.include_finished);
+        let origin = if flags.retry_failed.is_some() { Origin::Flag } else { Origin::JobFile };
+        let Some(classes) = flags.retry_failed.or(file.retry_failed) else {
+            self.explain("retry_failed", &"-", Origin::Default);
+            return (include_finished, None);
         };
-        self.explain(name, &value, origin);
-        value
-    }
-
-    fn optional<T: Display>(&mut self, name: &'static str, flag: Option<T>, file: Option<T>) -> Option<T> {
-        let origin = match (&flag, &file) {
-            (Some(_), _) => Origin::Flag,
-            (None, Some(_)) => Origin::JobFile,
-            (None, None) => Origin::Default,
-        };
-        let value = flag.or(file);
-        match &value {
-            Some(value) => self.explain(name, value, origin),
-            None => self.explain(name, &unset(name), origin),
+        let mut classes: BTreeSet<RejectionClass> = classes.into_iter().collect();
+        if classes.is_empty() {
+            classes.extend(RejectionClass::ALL.into_iter().filter(|class| !class.is_final()));
         }
-        value
-    }
-
-    fn list(&mut self, name: &'static str, flag: Vec<String>, file: Vec<String>) -> Vec<String> {
-        let given = |list: Vec<String>| (!list.is_empty()).then(|| list.join(" "));
-        let value = if flag.is_empty() { file.clone() } else { flag.clone() };
-        self.optional(name, given(flag), given(file));
-        value
-    }
-
-    fn switch(&mut self, name: &'static str, flag: bool, file: bool) -> bool {
-        self.pick(name, flag.then_some(true), file.then_some(true), false)
-    }
-
-    fn explain(&mut self, name: &'static str, value: &dyn Display, origin: Origin) {
-        self.explained.push(Explained { name, value: value.to_string(), origin });
+        let names: Vec<&str> = classes.iter().map(|class| class.as_str()).collect();
+        self.explain("retry_failed", &names.join(","), origin);
+        self.plan("retry_failed", [Some(names.join(","))]);
+        (include_finished, Some(classes))
     }
 }
 
-/// As the command line spells it.
-fn name_of<T: ValueEnum>(choice: T) -> String {
-    choice.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned())
+/// The day that a run's name begins with, where schedulers name it by its time: `2026-11-25T…`, `20261125T…`.
+fn day_of(run_id: &str) -> Option<NaiveDate> {
+    let day = |digits: usize, format: &str| NaiveDate::parse_from_str(run_id.get(..digits)?, format).ok();
+    day(10, "%Y-%m-%d").or_else(|| day(8, "%Y%m%d"))
 }
 
-/// What holds where nobody says anything.
-fn unset(name: &str) -> &'static str {
-    match name {
-        "endpoint_url" | "region" | "path_style" => "as AWS configuration has it",
-        "ffmpeg" => "the one of PATH",
-        _ => "-",
+#[cfg(test)]
+mod tests {
+    use super::day_of;
+
+    #[test]
+    fn a_run_that_is_named_by_its_time_is_of_that_day() {
+        for (run_id, day) in [
+            ("2026-11-25T19:00:00Z", Some("2026-11-25")),
+            ("20261125T190000Z-0f3a", Some("2026-11-25")),
+            ("2026-13-01T00:00:00Z", None),
+            ("nightly", None),
+            ("2026", None),
+        ] {
+            assert_eq!(day_of(run_id).map(|day| day.to_string()).as_deref(), day, "{run_id}");
+        }
     }
-}
-
-pub(crate) fn in_range<T: PartialOrd + Display>(name: &str, value: T, min: T, max: T) -> Result<(), String> {
-    if value >= min && value <= max { Ok(()) } else { Err(format!("{name}: expected {min} to {max}, found {value}")) }
-}
-
-/// For what has no largest value that means anything.
-fn at_least<T: PartialOrd + Display>(name: &str, value: T, min: T) -> Result<(), String> {
-    if value >= min { Ok(()) } else { Err(format!("{name}: expected at least {min}, found {value}")) }
-}
-
-/// A run's name is a part of keys, of paths and of Hive partitions.
-pub(crate) fn check_run_id(run_id: &str) -> Result<(), String> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
-    if run_id.is_empty() || run_id.len() > 128 || !run_id.chars().all(allowed) || run_id.starts_with('.') {
-        return Err(format!(
-            "run_id: expected up to 128 letters, digits, '-', '_', ':' or '.', not starting with '.', found {run_id:?}"
-        ));
-    }
-    Ok(())
 }

@@ -14,6 +14,9 @@ need_cargo_tool cargo-nextest 0.9.143
 need_cargo_tool cargo-deny 0.20.2
 need_venv target/venv-readers tests/readers/requirements.txt
 need_venv target/venv-moto tests/servers/requirements.txt
+need_venv target/venv-kubernetes tests/kubernetes/requirements.txt
+need shellcheck shellcheck
+need_slurm
 export DEEPSWEEP_READERS_PYTHON=$PWD/target/venv-readers/bin/python
 export DEEPSWEEP_MOTO_SERVER=$PWD/target/venv-moto/bin/moto_server
 
@@ -26,6 +29,10 @@ cargo deny --locked check bans licenses sources
 step "lints"
 cargo clippy --workspace --all-targets --locked -- -D warnings
 
+step "scripts and templates of jobs"
+shellcheck --external-sources --source-path=. jobs/*.sh jobs/*/*.sh jobs/slurm/sweep.sbatch tests/*.sh tests/*/*.sh
+target/venv-kubernetes/bin/python tests/kubernetes/check.py
+
 step "tests"
 cargo nextest run --workspace --locked "$@"
 
@@ -33,5 +40,8 @@ cargo nextest run --workspace --locked "$@"
 # as long as everything above.
 step "demo"
 DEEPSWEEP=target/debug/deepsweep DEMO_OUT=$(mktemp -d) ./jobs/demo.sh
+
+step "an array of jobs"
+./tests/slurm/array.sh target/debug/deepsweep
 
 step "done"

@@ -15,7 +15,7 @@ use super::known::{Counts, Known};
 use crate::error::Error;
 use crate::networks::weights::hexadecimal;
 use crate::rescore::serve::check;
-use crate::rescore::source::Source;
+use crate::results::source::Source;
 use crate::scorers::calibration::{Bin, Calibration, Curve, Measured, Threshold};
 use crate::scorers::derive::Derived;
 use crate::statistics::bootstrap::{Bootstrap, interval};

@@ -8,9 +8,9 @@ use super::figures::{Level, Scored};
 use super::known::Known;
 use crate::error::Error;
 use crate::limits;
-use crate::rescore::fetch::fetch;
 use crate::rescore::serve::{Wanted, wanted};
-use crate::rescore::source::{EMBEDDINGS, Source};
+use crate::results::fetch::fetch;
+use crate::results::source::{EMBEDDINGS, Source};
 use crate::scorers::ScorerSet;
 use crate::tables::stored::{Cursor, EmbeddingColumns, PartFile, Vectors};
 

@@ -8,8 +8,8 @@ use super::args::EvaluateArgs;
 use super::figures::{Level, Scored, table};
 use super::known::{Counts, Known};
 use crate::error::Error;
-use crate::rescore::fetch::fetch;
-use crate::rescore::source::{FACES, FRAMES, MEDIA, Source};
+use crate::results::fetch::fetch;
+use crate::results::source::{FACES, FRAMES, MEDIA, Source};
 use crate::tables::stored::{Columns, Cursor, FaceScores, FrameScores, MediaScores, text};
 
 #[derive(Debug, Serialize)]

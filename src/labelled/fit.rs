@@ -12,7 +12,7 @@ use super::crops::{Crops, collect, levels};
 use super::figures::{Level, table};
 use super::known::{Counts, Known};
 use crate::error::Error;
-use crate::rescore::source::Source;
+use crate::results::source::Source;
 use crate::scorers::derive::Derived;
 use crate::scorers::registry::Registry;
 use crate::scorers::{EmbeddingRecipe, Opening, ScorerChoice, ScorerSet, Tap};

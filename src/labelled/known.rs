@@ -11,8 +11,8 @@ use super::labels::{self, Labels};
 use super::matching::{MAX_UNKNOWN_SHARE, Matched, Media, matching};
 use super::split;
 use crate::error::Error;
-use crate::rescore::fetch::fetch;
-use crate::rescore::source::{MEDIA, Source};
+use crate::results::fetch::fetch;
+use crate::results::source::{MEDIA, Source};
 use crate::settings::in_range;
 use crate::tables::stored::{Cursor, MediaNames};
 

@@ -3,6 +3,7 @@
 //! In: words of the command line. Out: lists for a person or a program, files in the store. It makes no model and
 //! changes none.
 
+pub mod args;
 mod list;
 mod verify;
 
@@ -10,7 +11,8 @@ use std::path::PathBuf;
 
 use bytesize::ByteSize;
 
-use crate::cli::{ModelsCommand, ModelsFlags, S3Flags, StoreFlags};
+use self::args::{ModelsCommand, ModelsFlags};
+use crate::cli::{S3Flags, StoreFlags};
 use crate::error::Error;
 use crate::progress::Display;
 use crate::scorers::import;

@@ -1,20 +1,21 @@
-//! SOURCE → the objects to sweep, in ascending order of their keys, each with its place in the run.
+//! The slices of a plan → the objects to sweep, each with its place.
 //!
-//! Streams: what is held is what the channel holds. An object that the filter leaves out is not part of the
-//! run; one that it lets through gets its row, whatever it turns out to be.
+//! An object that the filter leaves out is not part of the plan; one that it lets through gets its row, whatever it turns
+//! out to be.
 
 use chrono::{DateTime, Utc};
-use futures::{Stream, StreamExt};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
-use crate::storage::{ObjectMeta, Store, StoreError};
+use crate::storage::ObjectMeta;
 use crate::tables::media::Seconds;
 
 /// One object on its way through the pipeline, and what the stages learn about it.
 #[derive(Debug, Clone)]
 pub struct Media {
-    /// Its place in the listing, from 0: decides the slice, and with it the part file.
+    /// Its place among all that go through this pipeline, from 0.
     pub seq: u64,
+    /// Whose part files have its rows.
+    pub slice: SliceAt,
     pub object: ObjectMeta,
     pub kind: Option<&'static str>,
     pub container: Option<&'static str>,
@@ -31,9 +32,10 @@ pub struct Media {
 
 impl Media {
     #[must_use]
-    pub fn new(seq: u64, object: ObjectMeta) -> Self {
+    pub fn new(seq: u64, slice: SliceAt, object: ObjectMeta) -> Self {
         Self {
             seq,
+            slice,
             object,
             kind: None,
             container: None,
@@ -79,25 +81,30 @@ impl Filter {
     }
 }
 
-/// The objects under `prefix` that `filter` lets through.
-pub fn list<'a>(
-    store: &'a dyn Store,
-    prefix: &str,
-    filter: &'a Filter,
-) -> impl Stream<Item = Result<Media, StoreError>> + 'a {
-    let mut seq = 0;
-    store.list(prefix).filter_map(move |object| {
-        let listed = match object {
-            Ok(object) if !filter.lets_through(&object) => None,
-            Ok(object) => {
-                let media = Media::new(seq, object);
-                seq += 1;
-                Some(Ok(media))
-            }
-            Err(error) => Some(Err(error)),
-        };
-        std::future::ready(listed)
-    })
+/// A slice of the plan: what one part file of each table holds.
+#[derive(Debug, Clone)]
+pub struct PlannedSlice {
+    pub at: SliceAt,
+    pub objects: Vec<ObjectMeta>,
+}
+
+/// Where a slice stands, in the plan and among those that go through the pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SliceAt {
+    /// The shard that it belongs to, and its number there: the name of its parts.
+    pub shard: u32,
+    pub slice: u64,
+    /// The `seq` of its first object.
+    pub first_seq: u64,
+    pub objects: u64,
+}
+
+impl PlannedSlice {
+    /// Its objects, each with its place.
+    pub fn media(self) -> impl Iterator<Item = Media> {
+        let at = self.at;
+        self.objects.into_iter().zip(at.first_seq..).map(move |(object, seq)| Media::new(seq, at, object))
+    }
 }
 
 /// Globs, and endings whatever their case. None where there is nothing to match.

@@ -14,6 +14,7 @@
 //! budgets of [`memory`], and the disk by that of [`scratch`], not by counting tasks.
 
 pub mod animation;
+pub mod commit;
 pub mod compute;
 pub mod crop;
 pub mod decode;
@@ -36,9 +37,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use tokio::sync::mpsc::{self, Receiver, Sender};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::animation::sampled::Animation;
@@ -46,28 +47,26 @@ use self::compute::Compute;
 use self::decode::{DecodeLimits, Frame};
 use self::embed::{Cropped, CroppedFrame, FrameFaces, Outcome, Rejected};
 use self::fetch::{Content, Fetch};
-use self::list::{Filter, Media};
+use self::list::{Media, PlannedSlice, SliceAt};
 use self::memory::{MemoryBudget, Reserved};
 use self::score::RunFacts;
 use self::scratch::{Scratch, VideoFile};
 use self::sniff::{ImageKind, VideoKind};
 use self::video::VideoSettings;
-use self::write::Destination;
+use self::write::{Write, Written};
 use crate::error::{Error, Rejection, RejectionClass};
 use crate::ffmpeg::Ffmpeg;
 use crate::limits;
 use crate::networks::mtcnn::{Mtcnn, MtcnnSettings};
 use crate::progress::Progress;
+use crate::results::Destination;
 use crate::scorers::ScorerSet;
 use crate::storage::Store;
-use crate::tables::part::CommittedPart;
 
 /// Everything that a run of the pipeline depends on; nothing else is looked up anywhere.
 #[derive(Debug)]
 pub struct Pipeline {
     pub source: Arc<dyn Store>,
-    pub prefix: String,
-    pub filter: Filter,
     pub destination: Destination,
     pub facts: RunFacts,
     pub detector: Arc<Mtcnn>,
@@ -87,6 +86,9 @@ pub struct Pipeline {
     pub shutdown: CancellationToken,
 }
 
+/// What there is to do, one slice after another.
+pub type Slices = BoxStream<'static, Result<PlannedSlice, Error>>;
+
 /// Who decodes videos.
 #[derive(Debug)]
 pub enum Videos {
@@ -98,24 +100,23 @@ pub enum Videos {
 }
 
 impl Pipeline {
-    /// Sweeps the source. On shutdown it takes no more work, commits the slices that are complete and returns
+    /// Sweeps the slices. On shutdown it takes no more work, commits the slices that are complete and returns
     /// [`Error::TryAgain`].
     ///
     /// # Errors
-    /// What stops a job: a listing, a device or a destination that fails. What is wrong with one object is a row.
-    pub async fn run(&self) -> Result<Vec<CommittedPart>, Error> {
+    /// What stops a job: a plan, a device or a destination that fails. What is wrong with one object is a row.
+    pub async fn run(&self, slices: Slices) -> Result<Written, Error> {
         let (listed_in, listed) = mpsc::channel(limits::CHANNEL_OBJECTS);
         let (fetched_in, fetched) = mpsc::channel(limits::CHANNEL_OBJECTS);
         let (cropped_in, cropped) = mpsc::channel(limits::CHANNEL_CROPPED);
         let (outcomes_in, outcomes) = mpsc::channel(limits::CHANNEL_OBJECTS);
-        let (total_in, total) = watch::channel(None);
 
         // Dropping these futures closes the channels, and the writer finishes what is complete.
         let stages = {
             let from_fetch = outcomes_in.clone();
             async {
                 tokio::try_join!(
-                    self.list(listed_in, total_in),
+                    list(slices, listed_in),
                     self.fetch(listed, fetched_in, from_fetch),
                     self.decode_detect_crop(fetched, cropped_in),
                     embed::embed(Arc::clone(&self.scorers), &self.compute, cropped, outcomes_in),
@@ -129,45 +130,38 @@ impl Pipeline {
                 () = self.shutdown.cancelled() => Err(Error::TryAgain("stopped by a signal".to_owned())),
             }
         };
-        let write = write::write(&self.destination, &self.facts, &self.compute, outcomes, total, &self.progress);
         // A destination that refuses ends the run at once; stages that end early still let the writer finish.
         let mut early = None;
         let write = async {
             tokio::select! {
-                result = write => result,
-                error = self.hanging() => Err(error),
+                result = self.write().run(outcomes) => result,
+                error = hanging(&self.shutdown) => Err(error),
             }
         };
-        let (parts, ()) = tokio::try_join!(write, async {
+        let (written, ()) = tokio::try_join!(write, async {
             early = until_shutdown.await.err();
             Ok(())
         })?;
-        let Some(early) = early else { return Ok(parts) };
-        let finished = parts.iter().filter(|part| part.key.starts_with("media/")).map(|part| part.rows);
-        Err(early.with(format_args!("; {} objects have their rows", finished.sum::<usize>())))
+        let Some(early) = early else { return Ok(written) };
+        Err(early.with(format_args!("; {} objects have their rows", written.objects)))
     }
 
-    /// Ends when a shutdown has lasted too long. What was being written then stands whole or not at all.
-    pub async fn hanging(&self) -> Error {
-        self.shutdown.cancelled().await;
-        tokio::time::sleep(Duration::from_secs(limits::SHUTDOWN_SECS)).await;
-        let seconds = limits::SHUTDOWN_SECS;
-        Error::TryAgain(format!("stopped by a signal; the destination did not answer for {seconds} s"))
+    /// Writes a slice without objects.
+    ///
+    /// # Errors
+    /// A destination that refuses.
+    pub async fn write_empty(&self, at: SliceAt) -> Result<Written, Error> {
+        self.write().empty(at).await
     }
 
-    async fn list(&self, output: Sender<Media>, total: watch::Sender<Option<u64>>) -> Result<(), Error> {
-        let mut count = 0;
-        let mut listing = std::pin::pin!(list::list(self.source.as_ref(), &self.prefix, &self.filter));
-        while let Some(media) = listing.try_next().await? {
-            count += 1;
-            self.progress.listed(media.object.size_bytes);
-            if output.send(media).await.is_err() {
-                return Ok(());
-            }
+    fn write(&self) -> Write<'_> {
+        Write {
+            destination: &self.destination,
+            facts: &self.facts,
+            compute: &self.compute,
+            scratch: self.scratch.folder(),
+            progress: &self.progress,
         }
-        self.progress.listing_ended();
-        total.send_replace(Some(count));
-        Ok(())
     }
 
     async fn fetch(
@@ -339,6 +333,25 @@ impl Pipeline {
         let work = move || crop::crops(&frame.picture, &detections, scorers.crops());
         Ok(self.compute.run(work).await.map(|(crops, time)| (piece(crops, reserved), detect_time + time)))
     }
+}
+
+/// Ends when a shutdown has lasted too long. What was being written then stands whole or not at all.
+pub async fn hanging(shutdown: &CancellationToken) -> Error {
+    shutdown.cancelled().await;
+    tokio::time::sleep(Duration::from_secs(limits::SHUTDOWN_SECS)).await;
+    let seconds = limits::SHUTDOWN_SECS;
+    Error::TryAgain(format!("stopped by a signal; the destination did not answer for {seconds} s"))
+}
+
+async fn list(mut slices: Slices, output: Sender<Media>) -> Result<(), Error> {
+    while let Some(slice) = slices.try_next().await? {
+        for media in slice.media() {
+            if output.send(media).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::detect::DETECTOR;
 use super::embed::{Embedded, FrameFaces, Outcome, Rejected};
-use super::list::Media;
+use super::list::{Media, SliceAt};
 use super::track;
 use crate::fingerprint::Fingerprint;
 use crate::limits;
@@ -27,6 +27,8 @@ pub struct RunFacts {
     pub scorers: Arc<ScorerSet>,
     /// Whether the embeddings table is written; never without a scorer.
     pub keep_embeddings: bool,
+    /// What looks at the media: `cpu`, `cuda:0` …
+    pub device: String,
 }
 
 /// The rows of one media. With several scorers each of them has its own row of the media, of every frame, of
@@ -34,6 +36,7 @@ pub struct RunFacts {
 #[derive(Debug, Default)]
 pub struct MediaRows {
     pub seq: u64,
+    pub slice: SliceAt,
     pub media: Vec<MediaRow>,
     pub frames: Vec<FrameRow>,
     pub faces: Vec<FaceRow>,
@@ -54,13 +57,19 @@ pub fn rows(outcome: Outcome, facts: &RunFacts) -> MediaRows {
 /// Hash of bucket, key and version: 16 bytes of sha256 in hexadecimal.
 #[must_use]
 pub fn media_id(bucket: &str, object: &ObjectMeta) -> String {
+    hexadecimal(&media_number(bucket, object).to_be_bytes())
+}
+
+/// The same as a number.
+#[must_use]
+pub fn media_number(bucket: &str, object: &ObjectMeta) -> u128 {
     let version = object.version_id.as_deref().or(object.etag.as_deref()).unwrap_or("");
     let mut hasher = Sha256::new();
     for part in [bucket, &object.key, version] {
         hasher.update((part.len() as u64).to_le_bytes()); // so that no two triples run together
         hasher.update(part.as_bytes());
     }
-    hexadecimal(&hasher.finalize()[..16])
+    hasher.finalize()[..16].iter().fold(0, |number, byte| number << 8 | u128::from(*byte))
 }
 
 /// Whose rows are made: a scorer's, by its place, or those of a run without one.
@@ -79,13 +88,14 @@ fn rejected_rows(Rejected { media, rejection }: &Rejected, facts: &RunFacts) -> 
         ..media_row(media, facts, viewer)
     };
     let rows = viewers(&facts.scorers).into_iter().map(row).collect();
-    MediaRows { seq: media.seq, media: rows, ..MediaRows::default() }
+    MediaRows { seq: media.seq, slice: media.slice, media: rows, ..MediaRows::default() }
 }
 
 fn scored_rows(embedded: Embedded, facts: &RunFacts) -> MediaRows {
     let embedded = in_order(embedded);
     let tracks = embedded.media.is_sequence().then(|| track::tracks(&embedded.frames));
-    let mut rows = MediaRows { seq: embedded.media.seq, ..MediaRows::default() };
+    let Media { seq, slice, .. } = embedded.media;
+    let mut rows = MediaRows { seq, slice, ..MediaRows::default() };
     for viewer in viewers(&facts.scorers) {
         add_rows_of(viewer, &embedded, tracks.as_deref(), facts, &mut rows);
     }

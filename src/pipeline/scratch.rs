@@ -68,6 +68,11 @@ impl Scratch {
         Self { folder: folder.into(), disk: ByteBudget::new(size_bytes) }
     }
 
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Makes a file in the folder, and lets go of it.
     ///
     /// # Errors

@@ -1,89 +1,104 @@
-//! Rows → part files, one slice of the listing at a time.
+//! Rows → part files, one slice of the plan at a time.
 //!
-//! Rows are encoded in the order of the listing, whatever finished first, a fixed number of objects at a time: what a
+//! Rows are encoded in the order of the plan, whatever finished first, a fixed number of objects at a time: what a
 //! slice holds until it is whole is compressed. When each of its objects has its rows its parts are read back and
-//! committed: `media` last, so that a slice with a media part is a slice that is done.
+//! committed.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::path::Path;
 
 use parquet::errors::ParquetError;
 use tokio::sync::mpsc::Receiver;
-use tokio::sync::watch;
 
+use super::commit::Commit;
 use super::compute::Compute;
 use super::embed::Outcome;
+use super::list::SliceAt;
 use super::score::{MediaRows, RunFacts, rows};
 use super::slice::SliceParts;
 use crate::error::Error;
 use crate::limits;
 use crate::progress::Progress;
-use crate::storage::Store;
+use crate::results::Destination;
 use crate::tables::PartContext;
-use crate::tables::part::CommittedPart;
 
-/// Where parts go and how they are named.
-#[derive(Debug, Clone)]
-pub struct Destination {
-    pub store: Arc<dyn Store>,
-    pub run_id: String,
-    pub dt: String,
+/// What becomes of rows.
+#[derive(Debug, Clone, Copy)]
+pub struct Write<'a> {
+    pub destination: &'a Destination,
+    pub facts: &'a RunFacts,
+    pub compute: &'a Compute,
+    pub scratch: &'a Path,
+    pub progress: &'a Progress,
 }
 
-/// Writes until the stages before close their end. `total` says how many objects the listing had, once it is known.
-///
-/// Slices that are incomplete when the input ends early are dropped: their objects have no rows in this run.
-///
-/// # Errors
-/// A part that the destination refuses.
-pub async fn write(
-    destination: &Destination,
-    facts: &RunFacts,
-    compute: &Compute,
-    mut input: Receiver<Outcome>,
-    total: watch::Receiver<Option<u64>>,
-    progress: &Progress,
-) -> Result<Vec<CommittedPart>, Error> {
-    let mut writer = Writer { destination, facts, compute, open: BTreeMap::new(), parts: vec![] };
-    while let Some(outcome) = input.recv().await {
-        let rows = rows(outcome, facts);
-        progress.finished(&rows);
-        writer.add(rows).await?;
+/// What was written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Written {
+    pub slices: u64,
+    /// Slices that another worker finished first: their rows are those of the other.
+    pub by_others: u64,
+    pub objects: u64,
+}
+
+impl Write<'_> {
+    /// Writes until the stages before close their end.
+    ///
+    /// Slices that are incomplete when the input ends early are dropped: nothing of them is written.
+    ///
+    /// # Errors
+    /// A part that the destination refuses.
+    pub async fn run(self, mut input: Receiver<Outcome>) -> Result<Written, Error> {
+        let mut writer = Writer { write: self, open: BTreeMap::new(), written: Written::default() };
+        while let Some(outcome) = input.recv().await {
+            let rows = rows(outcome, self.facts);
+            self.progress.finished(&rows);
+            writer.add(rows).await?;
+        }
+        Ok(writer.written)
     }
-    // The last slice is shorter than the others; which one it is, is known when the listing has ended.
-    let total = *total.borrow();
-    if let Some(total) = total {
-        writer.end(total).await?;
+
+    /// Writes a slice without objects: tables without rows rather than no tables.
+    ///
+    /// # Errors
+    /// A part that the destination refuses.
+    pub async fn empty(self, at: SliceAt) -> Result<Written, Error> {
+        let mut writer = Writer { write: self, open: BTreeMap::new(), written: Written::default() };
+        writer.encode(at, BTreeMap::new()).await?;
+        writer.commit(at).await?;
+        Ok(writer.written)
     }
-    Ok(writer.parts)
 }
 
 struct Writer<'a> {
-    destination: &'a Destination,
-    facts: &'a RunFacts,
-    compute: &'a Compute,
+    write: Write<'a>,
+    /// By the `seq` of their first object.
     open: BTreeMap<u64, Slice>,
-    parts: Vec<CommittedPart>,
+    written: Written,
 }
 
 /// A slice whose objects do not all have their rows yet.
-#[derive(Default)]
 struct Slice {
+    at: SliceAt,
     /// None until there is something to encode.
     parts: Option<SliceParts>,
     /// Objects whose rows are encoded: the first so many of the slice.
     encoded: u64,
-    /// Rows that wait for those of an object before them, by their place in the listing.
+    /// Rows that wait for those of an object before them, by their `seq`.
     waiting: BTreeMap<u64, MediaRows>,
 }
 
 impl Slice {
+    fn new(at: SliceAt) -> Self {
+        Self { at, parts: None, encoded: 0, waiting: BTreeMap::new() }
+    }
+
     /// The next objects, where all of them are there. Always the same together, or two attempts would differ in their
     /// bytes.
-    fn next_piece(&mut self, slice_at: u64) -> Option<BTreeMap<u64, MediaRows>> {
-        let next = slice_at * limits::SLICE_OBJECTS + self.encoded;
-        let end = next + limits::ENCODED_OBJECTS;
-        if self.waiting.range(..end).count() as u64 != limits::ENCODED_OBJECTS {
+    fn next_piece(&mut self) -> Option<BTreeMap<u64, MediaRows>> {
+        let expected = limits::ENCODED_OBJECTS.min(self.at.objects - self.encoded);
+        let end = self.at.first_seq + self.encoded + expected;
+        if expected == 0 || self.waiting.range(..end).count() as u64 != expected {
             return None;
         }
         let rest = self.waiting.split_off(&end);
@@ -93,61 +108,50 @@ impl Slice {
 
 impl Writer<'_> {
     async fn add(&mut self, rows: MediaRows) -> Result<(), Error> {
-        let slice_at = rows.seq / limits::SLICE_OBJECTS;
-        self.open.entry(slice_at).or_default().waiting.insert(rows.seq, rows);
+        let at = rows.slice;
+        self.open.entry(at.first_seq).or_insert_with(|| Slice::new(at)).waiting.insert(rows.seq, rows);
         // One object may be all that several pieces waited for.
-        while let Some(ready) = self.open.get_mut(&slice_at).and_then(|slice| slice.next_piece(slice_at)) {
-            self.encode(slice_at, ready).await?;
+        while let Some(ready) = self.open.get_mut(&at.first_seq).and_then(Slice::next_piece) {
+            self.encode(at, ready).await?;
         }
-        if self.open.get(&slice_at).is_some_and(|slice| slice.encoded == limits::SLICE_OBJECTS) {
-            self.commit(slice_at).await?;
-        }
-        Ok(())
-    }
-
-    /// What is left: the short end of the last slice, and a slice without rows where nothing was listed.
-    async fn end(&mut self, total: u64) -> Result<(), Error> {
-        if total == 0 {
-            self.open.entry(0).or_default(); // tables without rows rather than no tables
-        }
-        let left: Vec<u64> = self.open.keys().copied().collect();
-        for slice_at in left {
-            let expected = (total - slice_at * limits::SLICE_OBJECTS).min(limits::SLICE_OBJECTS);
-            let Some(slice) = self.open.get_mut(&slice_at) else { continue };
-            let ready = std::mem::take(&mut slice.waiting);
-            if slice.encoded + ready.len() as u64 == expected {
-                self.encode(slice_at, ready).await?;
-                self.commit(slice_at).await?;
-            }
+        if self.open.get(&at.first_seq).is_some_and(|slice| slice.encoded == at.objects) {
+            self.commit(at).await?;
         }
         Ok(())
     }
 
-    async fn encode(&mut self, slice_at: u64, ready: BTreeMap<u64, MediaRows>) -> Result<(), Error> {
-        let Some(slice) = self.open.get_mut(&slice_at) else { return Ok(()) };
+    async fn encode(&mut self, at: SliceAt, ready: BTreeMap<u64, MediaRows>) -> Result<(), Error> {
+        let Write { destination, facts, .. } = self.write;
+        let slice = self.open.entry(at.first_seq).or_insert_with(|| Slice::new(at));
         let context = PartContext {
-            run_id: self.destination.run_id.clone(),
-            dt: self.destination.dt.clone(),
-            fingerprint: self.facts.fingerprint.whole.clone(),
-            detection_fingerprint: self.facts.fingerprint.detection.clone(),
-            shard: 0,
-            slice: slice_at,
+            run_id: destination.run_id.clone(),
+            dt: destination.dt.clone(),
+            fingerprint: facts.fingerprint.whole.clone(),
+            detection_fingerprint: facts.fingerprint.detection.clone(),
+            shard: at.shard,
+            slice: at.slice,
         };
         slice.encoded += ready.len() as u64;
-        let (parts, keep_embeddings) = (slice.parts.take(), self.facts.keep_embeddings);
+        let (parts, keep_embeddings) = (slice.parts.take(), facts.keep_embeddings);
         let work = move || {
             let mut parts = parts.map_or_else(|| SliceParts::new(&context, keep_embeddings), Ok)?;
             parts.add(&ready.into_values().collect::<Vec<_>>())?;
             Ok(parts)
         };
-        slice.parts = Some(in_pool(self.compute, slice_at, work).await?);
+        slice.parts = Some(in_pool(self.write.compute, at, work).await?);
         Ok(())
     }
 
-    async fn commit(&mut self, slice_at: u64) -> Result<(), Error> {
-        let Some(parts) = self.open.remove(&slice_at).and_then(|slice| slice.parts) else { return Ok(()) };
-        for part in in_pool(self.compute, slice_at, || parts.finish()).await? {
-            self.parts.push(part.commit(self.destination.store.as_ref()).await?);
+    async fn commit(&mut self, at: SliceAt) -> Result<(), Error> {
+        let Some(parts) = self.open.remove(&at.first_seq).and_then(|slice| slice.parts) else { return Ok(()) };
+        let whole = in_pool(self.write.compute, at, || parts.finish()).await?;
+        let Write { destination, facts, scratch, .. } = self.write;
+        let commit = Commit { store: destination.store.as_ref(), scratch, device: &facts.device };
+        self.written.slices += 1;
+        self.written.objects += at.objects;
+        if commit.commit(whole).await?.is_none() {
+            self.written.by_others += 1;
+            tracing::info!(shard = at.shard, slice = at.slice, "another worker finished this slice first");
         }
         Ok(())
     }
@@ -155,10 +159,11 @@ impl Writer<'_> {
 
 async fn in_pool<T: Send + 'static>(
     compute: &Compute,
-    slice_at: u64,
+    at: SliceAt,
     work: impl FnOnce() -> Result<T, ParquetError> + Send + 'static,
 ) -> Result<T, Error> {
-    let failed = |e: &dyn std::fmt::Display| Error::Input(format!("slice {slice_at}: cannot be encoded: {e}"));
+    let SliceAt { shard, slice, .. } = at;
+    let failed = |e: &dyn std::fmt::Display| Error::Input(format!("slice {shard}-{slice}: cannot be encoded: {e}"));
     let (result, _) = compute.run(work).await.map_err(|rejection| failed(&rejection.message))?;
     result.map_err(|e| failed(&e))
 }
@@ -167,6 +172,7 @@ async fn in_pool<T: Send + 'static>(
 mod tests {
     use super::Slice;
     use crate::limits::ENCODED_OBJECTS;
+    use crate::pipeline::list::SliceAt;
     use crate::pipeline::score::MediaRows;
 
     fn insert(slice: &mut Slice, seq: u64) {
@@ -175,16 +181,17 @@ mod tests {
 
     #[test]
     fn one_late_object_lets_every_piece_go_that_waited_for_it() {
-        let mut slice = Slice::default();
+        let at = SliceAt { objects: 4 * ENCODED_OBJECTS, ..SliceAt::default() };
+        let mut slice = Slice::new(at);
         (1..3 * ENCODED_OBJECTS - 1).for_each(|seq| insert(&mut slice, seq));
-        assert!(slice.next_piece(0).is_none());
+        assert!(slice.next_piece().is_none());
         insert(&mut slice, 0);
         for piece in 0..2 {
             let first = piece * ENCODED_OBJECTS;
-            let keys: Vec<u64> = slice.next_piece(0).unwrap().into_keys().collect();
+            let keys: Vec<u64> = slice.next_piece().unwrap().into_keys().collect();
             assert!(keys.into_iter().eq(first..first + ENCODED_OBJECTS));
             slice.encoded += ENCODED_OBJECTS;
         }
-        assert!(slice.next_piece(0).is_none() && slice.waiting.len() as u64 == ENCODED_OBJECTS - 1);
+        assert!(slice.next_piece().is_none() && slice.waiting.len() as u64 == ENCODED_OBJECTS - 1);
     }
 }

@@ -4,9 +4,9 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::source::read_whole;
 use crate::error::Error;
-use crate::record::{RescoredFrom, first_of_run, used};
+use crate::results::read_whole;
+use crate::results::record::{RescoredFrom, first_of_run, used};
 use crate::storage::{Store, StoreError};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

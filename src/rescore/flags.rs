@@ -1,14 +1,15 @@
 //! `deepsweep rescore` as it is typed.
 
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use bytesize::ByteSize;
 use chrono::NaiveDate;
 use clap::Args;
 
 use crate::cli::{LogFormat, S3Flags, StoreFlags};
+use crate::results::place::RunPlace;
 use crate::scorers::ScorerChoice;
+use crate::shard::Shard;
 
 pub const EXAMPLES: &str = "\
 Examples:
@@ -73,107 +74,4 @@ pub struct RescoreArgs {
     pub store: StoreFlags,
     #[command(flatten)]
     pub s3: S3Flags,
-}
-
-/// A run by its place: `DEST/_runs/RUN_ID`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RunPlace {
-    /// As a location is typed.
-    pub out: String,
-    pub run_id: String,
-}
-
-impl FromStr for RunPlace {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong =
-            || format!("expected DEST/_runs/RUN_ID, a folder or s3://BUCKET/PREFIX/_runs/RUN_ID, found {text:?}");
-        let trimmed = text.trim_end_matches('/');
-        let folder = trimmed.strip_suffix("/SUCCESS.json").unwrap_or(trimmed).trim_end_matches('/');
-        let (above, run_id) = folder.rsplit_once('/').ok_or_else(wrong)?;
-        let above = above.trim_end_matches('/');
-        let out = match above.strip_suffix("_runs") {
-            Some("") => ".", // typed where the results are
-            Some(out) if out.ends_with('/') => out,
-            _ => return Err(wrong()),
-        };
-        if run_id.is_empty() {
-            return Err(wrong());
-        }
-        // `s3://bucket/` and `/` are places; what else ends with a slash is one without it too.
-        let trimmed = out.trim_end_matches('/');
-        let out = if trimmed.is_empty() || trimmed.ends_with(':') { out } else { trimmed };
-        Ok(Self { out: out.to_owned(), run_id: run_id.to_owned() })
-    }
-}
-
-/// Which slices one of several workers takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shard {
-    pub index: u64,
-    pub count: u64,
-}
-
-impl Default for Shard {
-    fn default() -> Self {
-        Self { index: 0, count: 1 }
-    }
-}
-
-impl Shard {
-    #[must_use]
-    pub fn takes(self, slice: u64) -> bool {
-        slice % self.count == self.index
-    }
-}
-
-impl FromStr for Shard {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let parsed = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
-        match parsed {
-            Some((index, count)) if index < count => Ok(Self { index, count }),
-            _ => Err(format!("expected I/N, with I from 0 to N - 1, found {text:?}")),
-        }
-    }
-}
-
-impl std::fmt::Display for Shard {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.index, self.count)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{RunPlace, Shard};
-
-    #[test]
-    fn a_run_is_known_by_its_folder_however_it_is_typed() {
-        for (text, out, run_id) in [
-            ("results/_runs/a", "results", "a"),
-            ("results/_runs/a/", "results", "a"),
-            ("results/_runs/a/SUCCESS.json", "results", "a"),
-            ("_runs/a", ".", "a"),
-            ("/_runs/a", "/", "a"),
-            ("s3://bucket/_runs/a/", "s3://bucket", "a"),
-            ("s3://bucket/x/y/_runs/a", "s3://bucket/x/y", "a"),
-        ] {
-            let expected = RunPlace { out: out.to_owned(), run_id: run_id.to_owned() };
-            assert_eq!(text.parse(), Ok(expected), "{text}");
-        }
-        for text in ["", "a", "results/a", "results/_runs", "results/_runs/", "results/x_runs/a", "s3://_runs/a/b"] {
-            assert!(text.parse::<RunPlace>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn every_slice_has_one_shard() {
-        assert_eq!("2/3".parse(), Ok(Shard { index: 2, count: 3 }));
-        for text in ["", "1", "3/3", "0/0", "-1/2", "1/2/3"] {
-            assert!(text.parse::<Shard>().is_err(), "{text}");
-        }
-    }
 }

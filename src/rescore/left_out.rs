@@ -8,13 +8,12 @@ use std::path::Path;
 
 use futures::{StreamExt, TryStreamExt};
 
-use super::fetch::fetch;
-use super::slice::number_of;
-use super::source::{Source, SourceSlice};
 use crate::error::Error;
 use crate::limits;
 use crate::pipeline::compute::Compute;
-use crate::tables::stored::{Cursor, MediaIds, PartFile};
+use crate::results::fetch::fetch;
+use crate::results::source::{Source, SourceSlice};
+use crate::tables::stored::{Cursor, MediaIds, PartFile, number_of};
 
 /// For each slice the media that stand in an earlier one.
 ///

@@ -10,7 +10,6 @@
 //! than the projection.
 
 mod claim;
-pub mod fetch;
 mod finish;
 pub mod flags;
 mod left_out;
@@ -19,7 +18,6 @@ mod scoring;
 pub mod serve;
 pub mod settings;
 mod slice;
-pub mod source;
 mod summary;
 mod work;
 
@@ -30,12 +28,12 @@ use candle_core::Device;
 use tokio_util::sync::CancellationToken;
 
 use self::settings::RescoreSettings;
-use self::source::Source;
 pub use self::summary::Summary;
 use self::work::Work;
 use crate::error::Error;
 use crate::limits;
 use crate::progress::Display;
+use crate::results::source::Source;
 use crate::scorers::registry::Registry;
 use crate::scorers::{OpenStore, Opening, names};
 

@@ -15,7 +15,7 @@ use crate::error::{Rejection, RejectionClass};
 use crate::ffmpeg::CODECS;
 use crate::pipeline::detect::Detection;
 use crate::pipeline::embed::{Embedded, EmbeddedCrop, FrameFaces, Outcome, Rejected};
-use crate::pipeline::list::Media;
+use crate::pipeline::list::{Media, SliceAt};
 use crate::pipeline::score::media_id;
 use crate::pipeline::sniff::container_named;
 use crate::scorers::ScoredCrop;
@@ -314,7 +314,7 @@ fn media_of(columns: &MediaColumns, row: usize, seq: u64) -> Result<MediaOf, Str
         // A still picture is no sequence, and the only media without tracks that is no row alone.
         frames_sampled: (is_rejected || n_tracks).then(|| columns.frames_sampled.value(row)),
         decoder_message: owned(&columns.decoder_message),
-        ..Media::new(seq, object)
+        ..Media::new(seq, SliceAt::default(), object)
     };
     let rejection = match (is_rejected, text(&columns.error_class, row)) {
         (false, _) => None,

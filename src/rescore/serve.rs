@@ -1,8 +1,8 @@
 //! Which stored embeddings a scorer needs, and what to say where the runs have others.
 
-use super::source::{Source, finished_runs};
 use crate::error::Error;
-use crate::record::{Provenance, Record, RescoredFrom};
+use crate::results::record::{Provenance, Record, RescoredFrom};
+use crate::results::source::{Source, finished_runs};
 use crate::scorers::ScorerSet;
 
 /// The rows of `embeddings` that one pass takes.

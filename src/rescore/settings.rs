@@ -4,14 +4,16 @@ use std::path::PathBuf;
 
 use chrono::NaiveDate;
 
-use super::flags::{RescoreArgs, RunPlace, Shard};
+use super::flags::RescoreArgs;
 use crate::cli::LogFormat;
 use crate::error::Error;
 use crate::limits;
 use crate::models::s3_options;
+use crate::results::place::RunPlace;
 use crate::scorers::store::StoreChoice;
 use crate::scorers::{ScorerChoice, names};
 use crate::settings::{Explained, Origin, Surroundings, check_run_id, in_range};
+use crate::shard::Shard;
 use crate::storage::Location;
 use crate::storage::s3::S3Options;
 

@@ -7,18 +7,18 @@ use std::sync::Arc;
 use parquet::errors::ParquetError;
 use tokio_util::sync::CancellationToken;
 
-use super::fetch::Fetched;
 use super::recall::{Recall, Recalled, Taken};
 use super::scoring::{PlacedScores, Scoring};
 use crate::fingerprint::Fingerprint;
 use crate::limits;
 use crate::pipeline::score::{MediaRows, RunFacts, rows};
-use crate::pipeline::slice::SliceParts;
+use crate::pipeline::slice::{SliceParts, media_part};
 use crate::progress::Progress;
+use crate::results::fetch::Fetched;
 use crate::scorers::ScorerSet;
 use crate::tables::PartContext;
 use crate::tables::part::{DETECTION_FINGERPRINT, EncodedPart};
-use crate::tables::stored::stated;
+use crate::tables::stored::{number_of, stated};
 
 /// Everything that a slice is made from.
 pub struct Slice {
@@ -57,11 +57,6 @@ impl From<ParquetError> for Stop {
     }
 }
 
-/// An id as the number that its 32 digits are.
-pub fn number_of(media_id: &str) -> Result<u128, String> {
-    u128::from_str_radix(media_id, 16).map_err(|_| format!("media_id: expected 32 digits, found {media_id:?}"))
-}
-
 impl Slice {
     /// # Errors
     /// Parts that are broken or do not fit together, or a shutdown.
@@ -88,6 +83,7 @@ impl Slice {
             fingerprint: fingerprint.clone(),
             scorers: Arc::clone(&self.scorers),
             keep_embeddings: self.keep_embeddings,
+            device: "cpu".to_owned(),
         };
         let mut recall =
             Recall::new(self.parts.each_ref().map(|part| &part.part), self.takes.clone(), self.keep_embeddings)
@@ -111,7 +107,10 @@ impl Slice {
         for part in &self.parts {
             part.check_unchanged().map_err(|e| Stop::Wrong(e.to_string()))?;
         }
-        Ok(Done { parts: parts.finish()?, fingerprint, embeddings })
+        let whole = parts.finish()?;
+        let media = media_part(&whole.context, &whole.media, None)?;
+        let parts = whole.parts.into_iter().chain([media]).collect();
+        Ok(Done { parts, fingerprint, embeddings })
     }
 }
 

@@ -7,20 +7,21 @@ use futures::{StreamExt, TryStreamExt};
 use tokio_util::sync::CancellationToken;
 
 use super::claim::Claim;
-use super::fetch::{Fetched, fetch};
 use super::recall::Taken;
 use super::settings::RescoreSettings;
 use super::slice::{Done, Slice, Stop};
-use super::source::{Source, SourceSlice, TABLES, read_whole};
 use super::{Summary, finish, left_out, serve};
 use crate::error::Error;
 use crate::fingerprint::Fingerprint;
 use crate::limits;
 use crate::pipeline::compute::Compute;
 use crate::pipeline::memory::{ByteBudget, Reserved};
-use crate::pipeline::write::Destination;
 use crate::progress::Progress;
-use crate::record::{self, Provenance, RescoredFrom, Success};
+use crate::results::fetch::{Fetched, fetch};
+use crate::results::record::{self, Provenance, RescoredFrom, Setting, Success};
+use crate::results::source::{Source, SourceSlice, TABLES};
+use crate::results::standing::{all_standing, standing};
+use crate::results::{Destination, read_whole};
 use crate::scorers::{Pass, ScorerSet, names};
 use crate::storage::open::open_destination;
 use crate::storage::{ObjectMeta, StoreError};
@@ -116,7 +117,7 @@ impl<'a> Work<'a> {
     /// # Errors
     /// A slice that cannot be read, scored or written; a shutdown.
     pub(super) async fn run(&self) -> Result<Summary, Error> {
-        let standing = finish::standing(&self.destination, "media").await?;
+        let standing = standing(&self.destination, "media").await?;
         let is_ours =
             |slice: &u64| self.settings.shard.takes(*slice) && !standing.contains_key(&self.key("media", *slice));
         let ours: Vec<u64> = (0..self.slices.len() as u64).filter(is_ours).collect();
@@ -261,7 +262,7 @@ impl<'a> Work<'a> {
     async fn finish(&self, committed: &BTreeMap<u64, Committed>) -> Result<bool, Error> {
         let store = self.destination.store.as_ref();
         let total = self.slices.len() as u64;
-        let media = finish::standing(&self.destination, "media").await?;
+        let media = standing(&self.destination, "media").await?;
         if !(0..total).all(|slice| media.contains_key(&self.key("media", slice))) {
             return Ok(false);
         }
@@ -271,7 +272,7 @@ impl<'a> Work<'a> {
         let mut parts: Vec<CommittedPart> = committed.values().flat_map(|slice| slice.parts.clone()).collect();
         let mut fingerprints: Vec<Fingerprint> = committed.values().map(|slice| slice.fingerprint.clone()).collect();
         let ours: HashSet<String> = parts.iter().map(|part| part.key.clone()).collect();
-        let others: Vec<_> = finish::all_standing(&self.destination).await?.into_values().collect();
+        let others: Vec<_> = all_standing(&self.destination).await?.into_values().collect();
         let looks = others
             .iter()
             .filter(|object| !ours.contains(&object.key))
@@ -295,9 +296,9 @@ impl<'a> Work<'a> {
             fingerprint: whole,
             detection_fingerprint: detection,
             device: "cpu",
-            scorers: Provenance::of(&self.scorers),
+            scorers: &Provenance::of(&self.scorers),
             rescored_from: Some(self.sources.iter().map(|source| source.from.clone()).collect()),
-            settings: &self.settings.explained(),
+            settings: &Setting::of(&self.settings.explained()),
             tally: &self.progress.tally(),
             parts: &parts,
         };

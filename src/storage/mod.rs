@@ -19,6 +19,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
+use futures::{FutureExt, TryStreamExt};
 
 pub use local::{FileVersion, OriginalFile};
 pub use location::Location;
@@ -48,6 +49,24 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
 
     /// Every object whose key starts with `prefix`, in ascending byte order of the key, page by page.
     fn list(&self, prefix: &str) -> BoxStream<'static, Result<ObjectMeta, StoreError>>;
+
+    /// What a listing would say about the one object under `key`, or about that version of it.
+    ///
+    /// # Errors
+    /// `NotFound` where nothing stands there.
+    fn find(&self, key: &str, version_id: Option<&str>) -> BoxFuture<'static, Result<ObjectMeta, StoreError>> {
+        // A key is the first of those that begin with it.
+        let (mut listing, key, version_id) = (self.list(key), key.to_owned(), version_id.map(str::to_owned));
+        async move {
+            match listing.try_next().await? {
+                Some(object) if object.key == key && (version_id.is_none() || object.version_id == version_id) => {
+                    Ok(object)
+                }
+                _ => Err(StoreError::NotFound { what: format!("object {key:?}") }),
+            }
+        }
+        .boxed()
+    }
 
     /// The bytes of the listed version of `object`, from `offset_bytes` to the end.
     /// The offset is 0 or lies below the size.

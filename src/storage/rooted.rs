@@ -50,6 +50,16 @@ impl Store for Rooted {
             .boxed()
     }
 
+    fn find(&self, key: &str, version_id: Option<&str>) -> BoxFuture<'static, Result<ObjectMeta, StoreError>> {
+        let (root_bytes, found) = (self.root.len(), self.inner.find(&format!("{}{key}", self.root), version_id));
+        async move {
+            let mut object = found.await?;
+            object.key.drain(..root_bytes);
+            Ok(object)
+        }
+        .boxed()
+    }
+
     fn get(&self, object: &ObjectMeta, offset_bytes: u64) -> BoxFuture<'static, Result<Body, StoreError>> {
         self.inner.get(&self.below_root(object), offset_bytes)
     }

@@ -81,6 +81,11 @@ impl<T: Table> OpenPart<T> {
         Ok(Self { key, writer, rows: 0, table: PhantomData })
     }
 
+    /// Says `value` under `name` in the footer.
+    pub fn say(&mut self, name: &str, value: String) {
+        self.writer.append_key_value_metadata(KeyValue::new(name.to_owned(), value));
+    }
+
     /// Adds `rows`, which must come in the table's order. The bytes depend on how rows are split into calls.
     ///
     /// # Errors
@@ -106,7 +111,13 @@ impl<T: Table> OpenPart<T> {
 /// Where one part of a run stands.
 #[must_use]
 pub fn key(table: &str, dt: &str, run_id: &str, shard: u32, slice: u64) -> String {
-    format!("{}part-{shard:05}-{slice:06}.parquet", folder(table, dt, run_id))
+    format!("{}{slice:06}.parquet", of_shard(table, dt, run_id, shard))
+}
+
+/// How the keys of the parts of one shard begin.
+#[must_use]
+pub fn of_shard(table: &str, dt: &str, run_id: &str, shard: u32) -> String {
+    format!("{}part-{shard:05}-", folder(table, dt, run_id))
 }
 
 /// Where the parts of one run stand: `<table>/dt=YYYY-MM-DD/run=<run_id>/`.
@@ -116,19 +127,26 @@ pub fn folder(table: &str, dt: &str, run_id: &str) -> String {
 }
 
 impl EncodedPart {
+    /// Writes it, unless a part stands under its name: then it is given back.
+    ///
     /// # Errors
-    /// `AlreadyExists` where another run of this name wrote the part first, and whatever else the store says.
-    pub async fn commit(self, store: &dyn Store) -> Result<CommittedPart, Error> {
-        let bytes = self.body.len();
-        let etag = match store.put_new(&self.key, self.body).await {
-            Err(error @ StoreError::AlreadyExists { .. }) => {
-                return Err(Error::Input(format!(
-                    "{error}: another run of this name writes here; choose another --run-id"
-                )));
-            }
-            put => put?,
-        };
-        Ok(CommittedPart { key: self.key, etag, rows: self.rows, bytes })
+    /// Whatever else the store says.
+    pub async fn commit(self, store: &dyn Store) -> Result<Result<CommittedPart, Self>, Error> {
+        match store.put_new(&self.key, self.body.clone()).await {
+            Ok(etag) => Ok(Ok(CommittedPart { key: self.key, etag, rows: self.rows, bytes: self.body.len() })),
+            Err(StoreError::AlreadyExists { .. }) => Ok(Err(self)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    #[must_use]
+    pub fn body(&self) -> &Bytes {
+        &self.body
     }
 
     /// As [`Self::commit`]; but a part that stands already and is this very one, byte for byte, counts as written: an
@@ -168,7 +186,11 @@ fn differs(what: &str) -> Error {
     ))
 }
 
-fn properties<T: Table>(context: &PartContext) -> Result<WriterProperties, ParquetError> {
+/// How a part of `T` is written.
+///
+/// # Errors
+/// Settings that the format refuses: a bug.
+pub fn properties<T: Table>(context: &PartContext) -> Result<WriterProperties, ParquetError> {
     let schema = schema::<T>();
     let metadata = [
         (SCHEMA, SCHEMA_VERSION.to_string()),

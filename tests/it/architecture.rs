@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The stages as data meets them. What several share stands left of those who share it.
-const STAGES: [&str; 17] = [
+const STAGES: [&str; 18] = [
     "list",
     "sniff",
     "memory",
@@ -21,6 +21,7 @@ const STAGES: [&str; 17] = [
     "track",
     "score",
     "slice",
+    "commit",
     "write",
 ];
 

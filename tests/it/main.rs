@@ -18,6 +18,7 @@
 //! - `run_formats`        every format and variant that is decoded
 //! - `run_bad`            hostile and broken files: each its row, none stops the run
 //! - `run_sources`        the same job through folders, our S3 server and moto; odd keys
+//! - `plan_sources`       inventories of S3 and lists of keys (`plan_keys`), and those that are refused (`plan_refused`)
 //! - `run_failing_objects`  objects that vanish, change, break off, or may not be read
 //! - `sniff`              what an object is, by its first bytes alone
 //! - `run_choices`        filters, and jobs that are refused
@@ -25,6 +26,7 @@
 //! - `run_readers`        the tables in DuckDB, pyarrow, polars and pandas
 //! - `run_memory`         peak memory against the number and the size of pictures
 //! - `run_cli`            help, settings and their origins, messages and exit codes
+//! - `jobs`               job files and the table of their keys, against the flags
 //! - `doctor`             what a machine has that a run needs, and the way out where it has not
 //! - `doctor_places`      rights at SOURCE and DEST, conditional writes, models
 //! - `run_models`         scorers by name: pulled on first use, from a hub or a bucket, or a stop before any work
@@ -40,6 +42,12 @@
 //! - `import`             other people's checkpoints as heads, towers and overlays
 //! - `derive`             scorer folders made from other scorers
 //! - `checkpoints_bad`    files that carry code, lie or are cut; two thousand mutants
+//!
+//! At scale, with a plan that many share (`planned` is how tests begin one):
+//! - `plan_work_finish`   three steps give the rows of one; what is left out, tried again, missing or refused
+//! - `scale_kills`        SIGKILL at every call to S3, carried out or not, and the next attempt
+//! - `slice_disputes`     two attempts at one slice that saw different things
+//! - `scale_workers`      two workers on a shard, ten of whom three are killed, a schedule that delivers twice
 //!
 //! Videos and animations:
 //! - `video_fetch`        videos as files in memory, without a name on disk, or where they lie; cut bodies, full disks
@@ -77,6 +85,7 @@ mod doctor;
 mod doctor_places;
 mod ffprobe;
 mod import;
+mod jobs;
 mod labelled_refused;
 mod learn;
 mod made_weights;
@@ -94,6 +103,13 @@ mod parity_recipes;
 mod parity_statistics;
 mod parity_text;
 mod parity_video;
+mod plan_keys;
+mod plan_made;
+mod plan_refused;
+mod plan_sorted;
+mod plan_sources;
+mod plan_work_finish;
+mod planned;
 mod probe;
 mod program;
 mod rescore;
@@ -110,12 +126,15 @@ mod run_readers;
 mod run_scorers;
 mod run_signals;
 mod run_sources;
+mod scale_kills;
+mod scale_workers;
 mod scorer_files;
 mod scorer_prompts;
 mod scorer_refused;
 mod scorer_scores;
 mod servers;
 mod servers_s3;
+mod slice_disputes;
 mod sniff;
 mod storage_contract;
 mod storage_damaged;

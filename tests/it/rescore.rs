@@ -61,7 +61,7 @@ impl Again<'_> {
 
 /// Sweeps with several scorers under a name.
 pub fn sweep(source: &str, out: &str, run_id: &str, scorers: &[&Path], flags: &[&str], environment: &Environment) {
-    let mut all = vec!["--min-face-px", "20", "--run-id", run_id];
+    let mut all = vec!["--min-face-px", "20", "--include-finished", "--run-id", run_id];
     for scorer in scorers {
         all.extend(["--scorer", text(scorer)]);
     }

@@ -88,14 +88,14 @@ fn results_beside_the_source_are_no_media_of_the_next_run() {
     let source = folder_of_pictures();
     let out = source.path().join("results");
     for run in ["first", "second"] {
-        let flags = ["--run-id", run];
+        let flags = ["--run-id", run, "--include-finished"];
         Sweep { source: text(source.path()), out: text(&out), scorer: "none", flags: &flags }.succeed(&[]);
     }
     assert_eq!(rows(&landed_in_folder(&out), "media").len(), 2 * PICTURES.len());
 
     let server = server_of_pictures();
     for run in ["first", "second"] {
-        let flags = ["--run-id", run];
+        let flags = ["--run-id", run, "--include-finished"];
         let sweep = Sweep { source: "s3://archive", out: "s3://archive/results", scorer: "none", flags: &flags };
         sweep.succeed(&server.environment());
     }
@@ -103,16 +103,29 @@ fn results_beside_the_source_are_no_media_of_the_next_run() {
 }
 
 #[test]
-fn a_run_of_a_name_that_is_taken_is_refused_and_changes_nothing() {
+fn a_finished_run_is_finished_again_and_one_of_other_settings_is_refused_and_neither_changes_anything() {
     let (source, out) = (folder_of_pictures(), tempfile::tempdir().unwrap());
     let sweep = Sweep { source: text(source.path()), out: text(out.path()), scorer: "none", flags: &[] };
     sweep.succeed(&[]);
     let before = landed_in_folder(out.path());
     std::fs::remove_file(source.path().join("group.jpg")).unwrap();
-    let finished = finish(sweep.command(&[]));
-    assert_eq!(finished.code, Some(2), "{}", finished.stderr);
-    assert!(finished.stderr.contains("\"first\"") && finished.stderr.contains("--run-id"), "{}", finished.stderr);
+    let again = sweep.succeed(&[]);
+    assert!(again.stdout.contains(&format!("objects    {} ", PICTURES.len())), "{}", again.stdout);
     assert_eq!(landed_in_folder(out.path()), before);
+    let others: [(&[&str], &str); 4] = [
+        (&["--min-face-px", "50"], "--min-face-px"),
+        (&["--suffix", ".jpg"], "--suffix"),
+        (&["--dt", "2026-01-03"], "--dt"),
+        (&["--scorer", "untrained-demo"], "--scorer"),
+    ];
+    for (flags, named) in others {
+        let finished = finish(Sweep { flags, ..sweep }.command(&[]));
+        assert_eq!(finished.code, Some(2), "{}", finished.stderr);
+        for said in [named, "\"first\"", "--run-id"] {
+            assert!(finished.stderr.contains(said), "expected {said:?} in\n{}", finished.stderr);
+        }
+        assert_eq!(landed_in_folder(out.path()), before);
+    }
 }
 
 #[test]

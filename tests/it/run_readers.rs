@@ -79,7 +79,7 @@ fn every_reader_sees_two_runs_as_two_partitions() {
     let out = tempfile::tempdir().unwrap();
     let source = crate::root().join("tests/media/good");
     for (run, day) in [("a:1", "2026-01-02"), ("b", "2026-01-03")] {
-        let flags = ["--run-id", run, "--dt", day, "--include", "portrait*"];
+        let flags = ["--run-id", run, "--dt", day, "--include", "portrait*", "--include-finished"];
         let (source, destination) = (source.to_str().unwrap(), out.path().to_str().unwrap());
         Sweep { source, out: destination, scorer: "untrained-demo", flags: &flags }.succeed(&[]);
     }

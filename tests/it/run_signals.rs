@@ -59,7 +59,7 @@ fn check_stops_while_bodies_stall(name: &str) {
     let child = sweep.command(&server.environment()).spawn().unwrap();
     wait_until("a GET", || server.count(Operation::Get) > 4);
     check_stopped(&stop(child, name), QUICKLY, "0 objects have their rows");
-    assert_eq!(landed_in_folder(out.path()).keys().collect::<Vec<_>>(), Vec::<&String>::new());
+    assert!(landed_in_folder(out.path()).keys().all(|key| key.starts_with("_runs/first/plan")));
 }
 
 #[test]
@@ -90,7 +90,8 @@ fn slices_that_were_complete_stand_after_a_signal() {
     wait_until("the first slice", || part.exists());
     check_stopped(&stop(child, "TERM"), QUICKLY, "1000 objects have their rows");
     let landed = landed_in_folder(out.path());
-    let names: Vec<&str> = landed.keys().filter_map(|key| key.split('/').next()).collect();
+    let names = landed.keys().filter_map(|key| key.split('/').next());
+    let names: Vec<&str> = names.filter(|name| *name != "_runs").collect();
     assert_eq!(names, ["faces", "frames", "media", "tracks"]);
     assert_eq!(rows(&landed, "media").len(), SLICE_OBJECTS);
 }

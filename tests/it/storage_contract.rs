@@ -126,6 +126,31 @@ async fn an_empty_place_lists_nothing(place: &dyn Place) {
     assert!(keys_below(&place.store(), "").await.is_empty());
 }
 
+async fn one_object_is_found_by_its_exact_key(place: &dyn Place) {
+    let keys: Vec<String> = nasty_keys().into_iter().filter(|key| place.takes(key)).collect();
+    for key in &keys {
+        place.put(key, Bytes::from(key.clone())).await;
+    }
+    let store = place.store();
+    for key in &keys {
+        let (found, listed) = (store.find(key, None).await.unwrap(), listed(&store, key).await);
+        // A time in the headers of HTTP has no more than seconds.
+        let seconds = |object: &ObjectMeta| object.modified.map(|time| time.timestamp());
+        assert_eq!(seconds(&found), seconds(&listed), "{key:?}");
+        assert_eq!(ObjectMeta { modified: listed.modified, ..found }, listed, "{key:?}");
+        let longer = format!("{key}.none");
+        for missing in [&key[..key.floor_char_boundary(key.len() - 1)], &longer] {
+            let is_none = !missing.is_empty() && !keys.iter().any(|other| other == missing);
+            if is_none && missing.len() <= 1024 && place.takes(missing) {
+                let found = store.find(missing, None).await;
+                // What no folder can hold is permanently not there.
+                let is_refused = matches!(found, Err(StoreError::NotFound { .. } | StoreError::Permanent { .. }));
+                assert!(is_refused, "{missing:?}: {found:?}");
+            }
+        }
+    }
+}
+
 async fn a_body_comes_whole_and_from_an_offset(place: &dyn Place) {
     let body = pattern(3 * 1024 * 1024 + 17);
     place.put("body", body.clone()).await;
@@ -399,6 +424,7 @@ contract! {
     keys_come_in_ascending_byte_order,
     a_prefix_admits_what_starts_with_it_and_nothing_else,
     an_empty_place_lists_nothing,
+    one_object_is_found_by_its_exact_key,
     a_body_comes_whole_and_from_an_offset,
     an_empty_object_is_listed_and_read,
     a_replaced_object_is_changed,

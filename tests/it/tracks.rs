@@ -7,7 +7,7 @@ use deepsweep::fingerprint::Fingerprint;
 use deepsweep::networks::mtcnn::{Face, FaceBox};
 use deepsweep::pipeline::detect::Detection;
 use deepsweep::pipeline::embed::{Embedded, EmbeddedCrop, FrameFaces, Rejected};
-use deepsweep::pipeline::list::Media;
+use deepsweep::pipeline::list::{Media, SliceAt};
 use deepsweep::pipeline::score::{MediaRows, RunFacts, rows};
 use deepsweep::scorers::{Score, ScoredCrop, ScorerSet};
 use deepsweep::storage::ObjectMeta;
@@ -72,14 +72,14 @@ fn media_of(kind: &'static str) -> Media {
         duration_s: (kind == "video").then_some(2.5),
         frames_sampled: (kind == "video").then_some(4),
         decoder_message: (kind == "video").then(|| "one slice is damaged".to_owned()),
-        ..Media::new(0, object)
+        ..Media::new(0, SliceAt::default(), object)
     }
 }
 
 fn facts(scorers: ScorerSet) -> RunFacts {
     let bucket = "b".to_owned();
     let fingerprint = Fingerprint { detection: "d".to_owned(), whole: "f".to_owned() };
-    RunFacts { bucket, fingerprint, scorers: Arc::new(scorers), keep_embeddings: true }
+    RunFacts { bucket, fingerprint, scorers: Arc::new(scorers), keep_embeddings: true, device: "cpu".to_owned() }
 }
 
 fn rows_of(kind: &'static str, scorers: ScorerSet) -> MediaRows {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use deepsweep::error::{Error, Rejection, RejectionClass};
 use deepsweep::pipeline::fetch::{Content, Fetch};
-use deepsweep::pipeline::list::Media;
+use deepsweep::pipeline::list::{Media, SliceAt};
 use deepsweep::pipeline::memory::ByteBudget;
 use deepsweep::pipeline::scratch::{Scratch, VideoFile};
 use deepsweep::storage::SharedStore;
@@ -59,7 +59,7 @@ impl Place {
 
     pub async fn try_fetch(&self) -> (Media, Result<Result<Content, Rejection>, Error>) {
         let listed: Vec<_> = self.store.list("key").try_collect().await.unwrap();
-        let mut media = Media::new(0, listed[0].clone());
+        let mut media = Media::new(0, SliceAt::default(), listed[0].clone());
         let (store, compressed, scratch) = (&self.store, &self.compressed, Some(&self.scratch));
         let fetched = Fetch { store, compressed, scratch, max_object_bytes: 1 << 20 }.fetch(&mut media).await;
         (media, fetched)
@@ -212,7 +212,7 @@ async fn a_folder_that_takes_no_file_stops_the_job_once_it_is_needed() {
 async fn where_no_video_is_wanted_only_its_first_bytes_are_read() {
     let (place, store) = Place::of(video(1_000_000), vec![cut(1, 70_000)]);
     let listed: Vec<_> = place.store.list("key").try_collect().await.unwrap();
-    let mut media = Media::new(0, listed[0].clone());
+    let mut media = Media::new(0, SliceAt::default(), listed[0].clone());
     let (store_of, compressed) = (&place.store, &place.compressed);
     let fetch = Fetch { store: store_of, compressed, scratch: None, max_object_bytes: 1 << 20 };
     let rejection = fetch.fetch(&mut media).await.unwrap().unwrap_err();

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::write::{self, Prepared};
 use super::{as_prefix, listed};
-use crate::cli::ImportArgs;
 use crate::error::Error;
+use crate::models::args::ImportArgs;
 use crate::networks::weights::Weights;
 
 /// Where a head stands, and its shape.

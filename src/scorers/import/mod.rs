@@ -13,8 +13,8 @@ mod write;
 
 use candle_core::Device;
 
-use crate::cli::ImportArgs;
 use crate::error::Error;
+use crate::models::args::ImportArgs;
 use crate::networks::NetworkError;
 use crate::networks::weights::Weights;
 

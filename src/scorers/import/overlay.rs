@@ -8,8 +8,8 @@ use candle_core::Device;
 use super::head;
 use super::tower::Sorted;
 use super::{usage, write};
-use crate::cli::ImportArgs;
 use crate::error::Error;
+use crate::models::args::ImportArgs;
 use crate::networks::weights::Weights;
 
 pub(super) fn import(args: &ImportArgs, base: &Path, weights: Weights) -> Result<String, Error> {

@@ -7,8 +7,8 @@ use safetensors::tensor::Dtype;
 
 use super::config::{Expected, TextShape, VisionShape, config_json};
 use super::{as_prefix, head, listed, usage, write};
-use crate::cli::ImportArgs;
 use crate::error::Error;
+use crate::models::args::ImportArgs;
 use crate::networks::clip::{Activation, ClipVisionConfig};
 use crate::networks::weights::Weights;
 

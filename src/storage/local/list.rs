@@ -11,11 +11,10 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use chrono::{DateTime, Utc};
 use futures::Stream;
 use tokio::sync::mpsc;
 
-use super::{LocalStore, UNFINISHED_PREFIX, UNFINISHED_SUFFIX, etag_of, from_io};
+use super::{LocalStore, UNFINISHED_PREFIX, UNFINISHED_SUFFIX, from_io, meta_of};
 use crate::storage::{ObjectMeta, StoreError, key};
 
 /// Some milliseconds of walking ahead of the reader, and at most a few hundred KiB.
@@ -182,13 +181,6 @@ impl Walk<'_> {
     }
 
     fn emit(&self, key: String, found: &Metadata) -> Result<(), ReaderGone> {
-        let object = ObjectMeta {
-            key,
-            size_bytes: if found.is_file() { found.size() } else { 0 },
-            etag: Some(etag_of(found)),
-            version_id: None,
-            modified: found.modified().ok().map(DateTime::<Utc>::from),
-        };
-        self.listed.blocking_send(Ok(object)).map_err(|_| ReaderGone)
+        self.listed.blocking_send(Ok(meta_of(key, found))).map_err(|_| ReaderGone)
     }
 }

@@ -4,6 +4,7 @@
 //! It never replaces a file, never opens a pipe or a device, and never leaves the root but by the
 //! symbolic links that somebody put there.
 
+mod find;
 mod get;
 mod list;
 mod open_file;
@@ -15,6 +16,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
@@ -79,6 +81,10 @@ impl Store for LocalStore {
         list::list(self.clone(), prefix.to_owned()).boxed()
     }
 
+    fn find(&self, key: &str, _version_id: Option<&str>) -> BoxFuture<'static, Result<ObjectMeta, StoreError>> {
+        find::find(self.root.clone(), key.to_owned()).boxed()
+    }
+
     fn get(&self, object: &ObjectMeta, offset_bytes: u64) -> BoxFuture<'static, Result<Body, StoreError>> {
         get::get(self.root.clone(), object.clone(), offset_bytes).boxed()
     }
@@ -101,6 +107,17 @@ pub(crate) fn canonical_as_far_as_it_exists(path: &Path) -> PathBuf {
         }
     }
     path
+}
+
+/// What a listing says of an entry that is no folder.
+fn meta_of(key: String, found: &Metadata) -> ObjectMeta {
+    ObjectMeta {
+        key,
+        size_bytes: if found.is_file() { found.size() } else { 0 },
+        etag: Some(etag_of(found)),
+        version_id: None,
+        modified: found.modified().ok().map(DateTime::<Utc>::from),
+    }
 }
 
 /// Two versions differ in time, length or file; a copy over an old file keeps the inode but not the time.

@@ -5,6 +5,7 @@
 
 mod connect;
 mod errors;
+mod find;
 mod get;
 mod list;
 mod pace;
@@ -159,6 +160,10 @@ impl Store for S3Store {
 
     fn list(&self, prefix: &str) -> BoxStream<'static, Result<ObjectMeta, StoreError>> {
         list::list(Arc::clone(&self.link), prefix.to_owned())
+    }
+
+    fn find(&self, key: &str, version_id: Option<&str>) -> BoxFuture<'static, Result<ObjectMeta, StoreError>> {
+        find::find(Arc::clone(&self.link), key.to_owned(), version_id.map(str::to_owned)).boxed()
     }
 
     fn get(&self, object: &ObjectMeta, offset_bytes: u64) -> BoxFuture<'static, Result<Body, StoreError>> {

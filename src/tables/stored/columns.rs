@@ -57,6 +57,21 @@ columns! {
 }
 
 columns! {
+    /// Of `media`: what became of it, and what it took.
+    EarlierMedia {
+        media_id: StringArray,
+        bucket: StringArray,
+        key: StringArray,
+        status: StringArray,
+        error_class: StringArray,
+        kind: StringArray,
+        seconds_decode: Float64Array,
+        seconds_detect: Float64Array,
+        seconds_embed: Float64Array,
+    }
+}
+
+columns! {
     /// Of `media`: how people call them.
     MediaNames { media_id: StringArray, bucket: StringArray, key: StringArray, }
 }
@@ -162,4 +177,12 @@ impl FaceColumns {
 #[must_use]
 pub fn text(column: &StringArray, at: usize) -> Option<&str> {
     column.is_valid(at).then(|| column.value(at))
+}
+
+/// An id as the number that its 32 digits are.
+///
+/// # Errors
+/// Something else.
+pub fn number_of(media_id: &str) -> Result<u128, String> {
+    u128::from_str_radix(media_id, 16).map_err(|_| format!("media_id: expected 32 digits, found {media_id:?}"))
 }

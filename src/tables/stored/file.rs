@@ -41,6 +41,27 @@ impl PartFile {
         Self { bytes, size_bytes, buffers: Arc::default() }
     }
 
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// Of a small file, every byte.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn whole(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![];
+        self.read_from(0).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// The bytes from one place on.
+    #[must_use]
+    pub fn read_from(&self, at: u64) -> ReadFrom {
+        ReadFrom { part: self.clone(), at }
+    }
+
     /// What the part says of its rows, if its columns mean what they mean here.
     ///
     /// # Errors
@@ -72,7 +93,7 @@ impl ChunkReader for PartFile {
     type T = BufReader<ReadFrom>;
 
     fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
-        Ok(BufReader::with_capacity(HEADER_BYTES, ReadFrom { part: self.clone(), at: start }))
+        Ok(BufReader::with_capacity(HEADER_BYTES, self.read_from(start)))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {

@@ -10,9 +10,9 @@ mod levels;
 mod vectors;
 
 pub use self::columns::{
-    EmbeddingColumns, FaceColumns, FaceScores, FrameColumns, FrameScores, MediaColumns, MediaIds, MediaNames,
-    MediaScores, text,
+    EarlierMedia, EmbeddingColumns, FaceColumns, FaceScores, FrameColumns, FrameScores, MediaColumns, MediaIds,
+    MediaNames, MediaScores, number_of, text,
 };
 pub use self::cursor::{Columns, Cursor};
-pub use self::file::{PartBytes, PartFile, stated};
+pub use self::file::{PartBytes, PartFile, ReadFrom, stated};
 pub use self::vectors::Vectors;

@@ -3,17 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 
-use super::flags::RunPlace;
+use super::place::RunPlace;
+use super::record::{self, Record, RescoredFrom};
+use super::{open_results, read_whole};
 use crate::error::Error;
 use crate::limits;
-use crate::record::{self, Record, RescoredFrom};
-use crate::storage::open::open_source;
-use crate::storage::rooted::Rooted;
 use crate::storage::s3::S3Options;
-use crate::storage::{Location, ObjectMeta, SharedStore, Store, StoreError};
+use crate::storage::{ObjectMeta, SharedStore};
 use crate::tables::part::CommittedPart;
 
 /// What a slice is read from; tracks are made anew.
@@ -43,25 +41,6 @@ pub struct SourceSlice {
     pub media_rows: usize,
     /// In the order of [`TABLES`]; the last is missing where the run kept no embeddings.
     pub parts: Vec<ObjectMeta>,
-}
-
-/// The store of a destination that is there already, its keys relative to it.
-///
-/// # Errors
-/// No such folder or bucket, or no rights.
-pub async fn open_results(out: &str, s3: &S3Options) -> Result<(SharedStore, String), Error> {
-    let location: Location = out.parse().map_err(Error::Usage)?;
-    let (store, prefix) = open_source(&location, s3, None).await?;
-    Ok(match location {
-        Location::Local(_) => {
-            let place = store.bucket().to_owned();
-            (store, place)
-        }
-        Location::S3 { bucket, prefix: root } => {
-            let place = format!("s3://{bucket}/{root}").trim_end_matches('/').to_owned();
-            (Arc::new(Rooted::new(store, &prefix)), place)
-        }
-    })
 }
 
 impl Source {
@@ -153,18 +132,4 @@ pub async fn finished_runs(source: &Source) -> Vec<Record> {
         }
     }
     runs
-}
-
-/// All of a small object; None where there is none.
-///
-/// # Errors
-/// A store that fails.
-pub async fn read_whole(store: &dyn Store, key: &str) -> Result<Option<Bytes>, Error> {
-    let object = ObjectMeta { key: key.to_owned(), size_bytes: 0, etag: None, version_id: None, modified: None };
-    let body = match store.get(&object, 0).await {
-        Err(StoreError::NotFound { .. }) => return Ok(None),
-        body => body?,
-    };
-    let pieces: Vec<Bytes> = body.try_collect().await?;
-    Ok(Some(Bytes::from(pieces.concat())))
 }

@@ -46,7 +46,7 @@ pub async fn fetch(store: &dyn Store, object: &ObjectMeta, scratch: &Path) -> Re
     let mut copy = if object.size_bytes <= limits::MEMORY_PART_BYTES {
         Copy::Memory(BytesMut::with_capacity(object.size_bytes as usize))
     } else {
-        let file = tempfile::tempfile_in(scratch).map_err(|e| failed(scratch, &e))?;
+        let file = tempfile::tempfile_in(scratch).map_err(|e| failed(scratch, &object.key, &e))?;
         Copy::File(File::from_std(file), 0)
     };
     let mut pause = Duration::from_millis(limits::FETCH_PAUSE_MS);
@@ -59,7 +59,7 @@ pub async fn fetch(store: &dyn Store, object: &ObjectMeta, scratch: &Path) -> Re
                 pause *= 2;
             }
             Err(Stop::Again(error)) => {
-                return Err(Error::TryAgain(format!("part {key:?}: gave up after {attempt} attempts: {error}")));
+                return Err(Error::TryAgain(format!("{key:?}: gave up after {attempt} attempts: {error}")));
             }
             Err(Stop::Job(error)) => return Err(error),
         }
@@ -129,34 +129,34 @@ async fn read_on(store: &dyn Store, object: &ObjectMeta, copy: &mut Copy, scratc
                 Ok(Some(Ok(piece))) => piece,
                 Ok(Some(Err(error))) => {
                     if matches!(error, StoreError::Damaged { .. }) {
-                        copy.clear().await.map_err(|e| Stop::Job(failed(scratch, &e)))?;
+                        copy.clear().await.map_err(|e| Stop::Job(failed(scratch, &object.key, &e)))?;
                     }
                     return Err(stop(error));
                 }
                 Ok(None) => break,
                 Err(_) => return Err(Stop::Again(format!("no bytes for {} s", silence.as_secs()))),
             };
-            copy.write(&piece).await.map_err(|e| Stop::Job(failed(scratch, &e)))?;
+            copy.write(&piece).await.map_err(|e| Stop::Job(failed(scratch, &object.key, &e)))?;
         }
     }
     if let Copy::File(file, _) = copy {
-        file.flush().await.map_err(|e| Stop::Job(failed(scratch, &e)))?;
+        file.flush().await.map_err(|e| Stop::Job(failed(scratch, &object.key, &e)))?;
     }
     let found = copy.len_bytes();
     if found < expected {
         return Err(Stop::Again(format!("expected {expected} bytes, the body ended after {found}")));
     }
     if found > expected {
-        let what = format!("part {:?}: expected {expected} bytes as listed, found more", object.key);
+        let what = format!("{:?}: expected {expected} bytes as listed, found more", object.key);
         return Err(Stop::Job(Error::Input(what)));
     }
     Ok(())
 }
 
-fn failed(scratch: &Path, error: &std::io::Error) -> Error {
+fn failed(scratch: &Path, key: &str, error: &std::io::Error) -> Error {
     let folder = scratch.display();
     Error::Input(format!(
-        "scratch folder {folder}: expected room for a part of a run, found: {error}; choose another with --scratch"
+        "scratch folder {folder}: expected room for {key:?}, found: {error}; choose another with --scratch"
     ))
 }
 

@@ -22,17 +22,17 @@ pub struct Success<'a> {
     pub fingerprint: Option<&'a str>,
     pub detection_fingerprint: Option<&'a str>,
     pub device: &'a str,
-    pub scorers: Vec<Provenance>,
+    pub scorers: &'a [Provenance],
     /// The runs whose embeddings were scored; None of a run that decoded its media.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rescored_from: Option<Vec<RescoredFrom>>,
-    pub settings: &'a [Explained],
+    pub settings: &'a [Setting],
     pub tally: &'a Tally,
     pub parts: &'a [CommittedPart],
 }
 
 /// Whose numbers the scores are, what one may do with them, and which embeddings they come from.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provenance {
     pub id: String,
     pub licence: String,
@@ -41,6 +41,9 @@ pub struct Provenance {
     pub tower: String,
     /// Likewise.
     pub crops: Vec<String>,
+    /// What is to be said wherever its scores appear.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
 }
 
 /// A run whose embeddings were scored, and where they are.
@@ -72,6 +75,7 @@ impl Provenance {
                 source: scorer.source.clone(),
                 tower: passes.first().map(|pass| scorers.tower_id(pass).to_owned()).unwrap_or_default(),
                 crops: passes.iter().map(|pass| scorers.crop_id(pass).to_owned()).collect(),
+                warning: scorer.warning.map(str::to_owned),
             }
         };
         scorers.scorers().iter().enumerate().map(of_one).collect()
@@ -89,10 +93,25 @@ pub struct Record {
     pub parts: Vec<CommittedPart>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setting {
     pub name: String,
     pub value: String,
+    /// `flag`, `job-file` or `default`.
+    #[serde(default)]
+    pub origin: String,
+}
+
+impl Setting {
+    #[must_use]
+    pub fn of(explained: &[Explained]) -> Vec<Self> {
+        let of_one = |Explained { name, value, origin }: &Explained| Self {
+            name: (*name).to_owned(),
+            value: value.clone(),
+            origin: origin.as_str().replace(' ', "-"),
+        };
+        explained.iter().map(of_one).collect()
+    }
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -156,17 +175,6 @@ pub async fn first_of_run(store: &dyn Store, dt: &str, run_id: &str) -> Result<O
         }
     }
     Ok(None)
-}
-
-/// A run is written once: parts of an earlier attempt, whole or not, are never mixed with those of another.
-///
-/// # Errors
-/// `Usage` where something of a run of this name stands.
-pub async fn refuse_used_run_id(store: &dyn Store, dt: &str, run_id: &str) -> Result<(), Error> {
-    match first_of_run(store, dt, run_id).await? {
-        Some(found) => Err(used(run_id, &found)),
-        None => Ok(()),
-    }
 }
 
 #[must_use]

@@ -1,0 +1,139 @@
+//! The plan of a run: the one that stands, or a new one.
+
+use tokio_util::sync::CancellationToken;
+
+use super::candidates::Candidates;
+use super::make::{Draft, Planner, Shards};
+use super::shown;
+use super::{Plan, refuse_unplanned};
+use crate::error::Error;
+use crate::fingerprint::Fingerprint;
+use crate::instruments::Instruments;
+use crate::pipeline::compute::Compute;
+use crate::progress::{Display, Progress};
+use crate::results::record::Provenance;
+use crate::scorers::OpenStore;
+use crate::settings::Settings;
+use crate::shutdown::unless_stopped;
+use crate::storage::Store;
+use crate::storage::open::open_destination;
+
+/// `deepsweep plan`.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    pub shards: Shards,
+    pub dry_run: bool,
+}
+
+/// What rows depend on, without what it takes to make them.
+#[derive(Debug, Clone)]
+pub struct Basis {
+    pub fingerprint: Fingerprint,
+    pub scorers: Vec<Provenance>,
+}
+
+impl Basis {
+    #[must_use]
+    pub fn of(instruments: &Instruments) -> Self {
+        Self { fingerprint: instruments.fingerprint.clone(), scorers: Provenance::of(&instruments.scorers) }
+    }
+}
+
+/// Plans, and says what was planned.
+///
+/// # Errors
+/// What keeps a run from starting; a run id of another run.
+pub async fn plan(
+    settings: &Settings,
+    asked: Asked,
+    store: OpenStore<'_>,
+    display: &Display,
+    shutdown: &CancellationToken,
+) -> Result<String, Error> {
+    let progress = Progress::default();
+    let planning = async {
+        // The weights are let go again: a planner has room for keys alone.
+        let basis = Basis::of(&Instruments::open(settings, store, display).await?);
+        let compute = Compute::new(settings.threads)?;
+        let destination = open_destination(&settings.out, &settings.s3).await?;
+        let destination = destination.as_ref();
+        if let Some(plan) = standing(settings, &basis, destination).await? {
+            return Ok(shown::table(&plan, None, &settings.out.to_string(), asked.dry_run));
+        }
+        let draft = draft(settings, &basis, asked.shards, &compute, &progress, destination).await?;
+        let promised = Some(draft.promised);
+        let plan = if asked.dry_run { draft.plan } else { draft.commit(destination).await? };
+        Ok(shown::table(&plan, promised, &settings.out.to_string(), asked.dry_run))
+    };
+    let planning = Box::pin(planning);
+    let planned = unless_stopped(shutdown, async {
+        tokio::select! {
+            planned = planning => planned,
+            () = progress.show(display) => Err(Error::TryAgain("the display ended".to_owned())),
+        }
+    });
+    let planned = planned.await;
+    display.clear();
+    planned
+}
+
+/// The plan that stands and is what the settings ask for, or a new one.
+///
+/// # Errors
+/// As [`plan`].
+pub async fn find_or_make(
+    settings: &Settings,
+    basis: &Basis,
+    shards: Shards,
+    compute: &Compute,
+    progress: &Progress,
+    destination: &dyn Store,
+) -> Result<Plan, Error> {
+    if let Some(plan) = standing(settings, basis, destination).await? {
+        return Ok(plan);
+    }
+    let plan = draft(settings, basis, shards, compute, progress, destination).await?.commit(destination).await?;
+    plan.check_same(settings, &basis.fingerprint)?; // another planner may have been first
+    Ok(plan)
+}
+
+async fn standing(settings: &Settings, basis: &Basis, destination: &dyn Store) -> Result<Option<Plan>, Error> {
+    let Some(plan) = Plan::standing(destination, &settings.run_id).await? else { return Ok(None) };
+    plan.check_same(settings, &basis.fingerprint)?;
+    tracing::info!(run_id = plan.run_id, objects = plan.objects, "this run was planned before: it goes on");
+    Ok(Some(plan))
+}
+
+async fn draft(
+    settings: &Settings,
+    basis: &Basis,
+    shards: Shards,
+    compute: &Compute,
+    progress: &Progress,
+    destination: &dyn Store,
+) -> Result<Draft, Error> {
+    refuse_unplanned(destination, &settings.dt.to_string(), &settings.run_id).await?;
+    let candidates = Candidates::open(settings).await?;
+    let Basis { fingerprint, scorers } = basis;
+    let draft =
+        Planner { settings, fingerprint, scorers, shards, compute, progress }.draft(destination, candidates).await?;
+    let Plan { objects, left_out, .. } = &draft.plan;
+    match (objects, left_out.finished) {
+        (0, 0) => tracing::warn!(
+            "{}: no object was found that the filters let through; the tables are empty",
+            settings.source
+        ),
+        (0, finished) => tracing::warn!(
+            "{}: earlier runs at {} finished all {finished} objects under the same settings; the tables of this run are \
+             empty (--include-finished sweeps them again)",
+            settings.source,
+            settings.out
+        ),
+        (_, 0) => {}
+        (_, finished) => tracing::info!(
+            "{finished} objects are left out, which earlier runs finished under the same settings (--include-finished sweeps \
+             them again)"
+        ),
+    }
+    Ok(draft)
+}
