@@ -226,6 +226,8 @@ pub struct Flags {
     /// No progress and no closing table; warnings and errors only
     #[arg(long, help_heading = "The run")]
     pub quiet: bool,
+    #[command(flatten)]
+    pub metrics: crate::metrics::MetricsFlags,
 
     #[command(flatten)]
     pub store: StoreFlags,

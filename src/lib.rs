@@ -11,7 +11,8 @@
 //! [`pipeline`]. What scorers are made of is pulled and checked before ([`models`], [`scorers::store`]). Stages call
 //! [`networks`] (tensors in, tensors out) through [`scorers`], and leave the process only through [`storage`]. What
 //! they found becomes rows of [`tables`]. Videos are decoded by a child process that is held in ([`ffmpeg`]); [`doctor`]
-//! says what of that works on this machine.
+//! says what of that works on this machine. What a run counts ([`progress`]) is shown as it works ([`heartbeat`]) and told to
+//! machines that watch it ([`metrics`]).
 //!
 //! What a run stored is used again without its media: [`rescore`] makes new rows of old embeddings, and [`labelled`] holds
 //! them against what people know (fit, calibrate, evaluate), with [`statistics`] that know nothing of either.
@@ -60,8 +61,11 @@ pub mod statistics;
 pub mod device;
 pub mod error;
 pub mod files;
+pub mod heartbeat;
 pub mod limits;
 pub mod logging;
+pub mod metrics;
+pub mod process;
 pub mod progress;
 pub mod shard;
 pub mod shutdown;

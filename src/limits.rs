@@ -120,8 +120,13 @@ pub const COMPUTE_STACK_BYTES: usize = 16 << 20;
 /// The share of objects that may be unreadable (rights, network; not broken files) before a run counts as failed.
 pub const MAX_FAILED_SHARE: f64 = 0.1;
 
-/// From one line of progress to the next where there is no terminal.
+/// From one heartbeat to the next: a line where there is no terminal, and metrics. Metrics are kept by the minute, and
+/// none should pass without.
 pub const PROGRESS_LINE_SECS: u64 = 30;
+
+/// How long no object is finished before a heartbeat is a warning: longer than a request and all of its tries may take,
+/// and than most videos.
+pub const SILENCE_WARNING_SECS: u64 = 300;
 
 /// The longest that a host of models may send nothing; `HF_HUB_DOWNLOAD_TIMEOUT` overrides it. The hub's own tools
 /// wait 10 s, and people behind slow proxies raise that.

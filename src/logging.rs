@@ -4,12 +4,14 @@ use std::io::{self, Write};
 
 use indicatif::ProgressBar;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::FmtSpan;
 
 use crate::cli::LogFormat;
 use crate::progress::Display;
 
-/// Starts logging for the process. `RUST_LOG` overrides what is shown.
+/// Starts logging for the process. `RUST_LOG` overrides what is shown: `deepsweep=debug` shows every stage of every object.
 pub fn start(format: LogFormat, quiet: bool, display: &Display) {
     // An object that was uploaded in parts may have a checksum that says nothing of the whole. The SDK warns of each.
     let default = match quiet {
@@ -19,9 +21,16 @@ pub fn start(format: LogFormat, quiet: bool, display: &Display) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let bar = match display {
         Display::Bar(bar) => Some(bar.clone()),
-        Display::None | Display::Lines => None,
+        Display::None | Display::Lines(_) => None,
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(AboveBar(bar)).with_target(false);
+    // Whoever asks for that much wants to know how long each stage took: the end of a span is a line then.
+    let is_detailed = filter.max_level_hint().is_none_or(|level| level >= LevelFilter::DEBUG);
+    let spans = if is_detailed { FmtSpan::CLOSE } else { FmtSpan::NONE };
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_span_events(spans)
+        .with_writer(AboveBar(bar))
+        .with_target(false);
     // A second call, as in tests, keeps the first subscriber.
     let _ = match format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),

@@ -10,6 +10,7 @@ use deepsweep::device::DeviceChoice;
 use deepsweep::error::Error;
 use deepsweep::ffmpeg::{FfmpegChoice, contain};
 use deepsweep::finish::args::FinishArgs;
+use deepsweep::metrics::{Metrics, MetricsSettings, RunIdentity};
 use deepsweep::models::args::ModelsArgs;
 use deepsweep::plan::args::PlanArgs;
 use deepsweep::plan::command::Asked;
@@ -22,7 +23,7 @@ use deepsweep::scorers::{DEFAULT_SCORER, ScorerChoice};
 use deepsweep::settings::{Settings, Surroundings};
 use deepsweep::storage::s3::S3Options;
 use deepsweep::work::args::{MachineFlags, WorkArgs};
-use deepsweep::{doctor, finish, labelled, limits, logging, models, plan, rescore, run, shard, tables};
+use deepsweep::{doctor, finish, labelled, limits, logging, models, plan, rescore, run, shard, tables, work};
 use tikv_jemallocator::Jemalloc;
 use tokio_util::sync::CancellationToken;
 
@@ -68,7 +69,7 @@ fn run_command(args: &RunArgs) -> Result<(), (Error, LogFormat)> {
         return print(&settings.explain()).map_err(in_text);
     }
     let display = start_display(settings.log, settings.quiet);
-    work(&settings, &display).map_err(|error| (error, settings.log))
+    sweep(&settings, &display).map_err(|error| (error, settings.log))
 }
 
 fn plan_command(args: &PlanArgs) -> Result<(), (Error, LogFormat)> {
@@ -80,23 +81,38 @@ fn plan_command(args: &PlanArgs) -> Result<(), (Error, LogFormat)> {
     let display = start_display(settings.log, settings.quiet);
     let store = || StoreSettings::resolve(&settings.models, settings.s3.clone(), &variable).map(ModelStore::new);
     let asked = Asked { shards: args.shards.map_or(Shards::ByWork, Shards::Exactly), dry_run: args.dry_run };
-    let planned =
-        until_signal(async |shutdown| plan::command::plan(&settings, asked, &store, &display, &shutdown).await);
-    let told = planned.and_then(|table| if settings.quiet { Ok(()) } else { print(&table) });
-    told.map_err(|error| (error, settings.log))
+    let identity = RunIdentity { command: "plan", run_id: settings.run_id.clone(), shard: None };
+    let planned = watched(&settings.metrics, identity, &display, &settings.s3, |metrics| {
+        let planning = async |shutdown: CancellationToken| {
+            plan::command::plan(&settings, asked, &store, &display, metrics, &shutdown).await
+        };
+        let table = until_signal(planning)?;
+        if settings.quiet { Ok(()) } else { close(&settings.metrics, &table) }
+    });
+    planned.map_err(|error| (error, settings.log))
 }
 
 fn worker_command(args: &WorkArgs) -> Result<(), (Error, LogFormat)> {
-    let MachineFlags { log, quiet, store, s3, .. } = &args.machine;
+    let MachineFlags { log, quiet, metrics, store, s3, .. } = &args.machine;
     let log = log.unwrap_or(LogFormat::Text);
-    let told = shard::Told::by(variable).map_err(|what| (Error::Usage(what), LogFormat::Text))?;
+    let in_text = |what| (Error::Usage(what), LogFormat::Text);
+    let told = shard::Told::by(variable).map_err(in_text)?;
+    let settings = MetricsSettings::of(metrics).map_err(in_text)?;
     let display = start_display(log, *quiet);
     let choice = StoreChoice { models: store.models.clone(), offline: store.offline };
-    let store = || StoreSettings::resolve(&choice, models::s3_options(s3), &variable).map(ModelStore::new);
-    let worked = until_signal(async |shutdown| {
-        deepsweep::work::command(args, told, &surroundings(), &store, &display, shutdown).await
+    let s3 = models::s3_options(s3);
+    let store = || StoreSettings::resolve(&choice, s3.clone(), &variable).map(ModelStore::new);
+    let shard = args.shard.map(|shard| shard.to_string()).or_else(|| told.map(|told| told.index.to_string()));
+    let identity = RunIdentity { command: "work", run_id: args.run.run_id.clone(), shard };
+    let worked = watched(&settings, identity, &display, &s3, |metrics| {
+        let around = surroundings();
+        let working = async |shutdown: CancellationToken| {
+            work::command(args, told, &around, &store, &display, metrics, shutdown).await
+        };
+        let table = until_signal(working)?;
+        if *quiet { Ok(()) } else { close(&settings, &table) }
     });
-    worked.and_then(|table| if *quiet { Ok(()) } else { print(&table) }).map_err(|error| (error, log))
+    worked.map_err(|error| (error, log))
 }
 
 fn finish_command(args: &FinishArgs) -> Result<(), (Error, LogFormat)> {
@@ -118,11 +134,18 @@ fn rescore_command(args: &RescoreArgs) -> Result<(), (Error, LogFormat)> {
     keep_freed_memory();
     let settings = RescoreSettings::resolve(args, &surroundings()).map_err(|error| (error, LogFormat::Text))?;
     let display = start_display(settings.log, settings.quiet);
+    let identity = RunIdentity {
+        command: "rescore",
+        run_id: settings.run_id.clone(),
+        shard: (settings.shard.count > 1).then(|| settings.shard.to_string()),
+    };
     let store = || StoreSettings::resolve(&settings.models, settings.s3.clone(), &variable).map(ModelStore::new);
-    let scored = until_signal(async |shutdown| rescore::rescore(&settings, &store, &display, shutdown).await);
-    let told = scored
-        .and_then(|summary| if settings.quiet { Ok(()) } else { print(&summary.table(&settings.out.to_string())) });
-    told.map_err(|error| (error, settings.log))
+    let scored = watched(&settings.metrics, identity, &display, &settings.s3, |metrics| {
+        let summary =
+            until_signal(async |shutdown| rescore::rescore(&settings, &store, &display, metrics, shutdown).await)?;
+        if settings.quiet { Ok(()) } else { close(&settings.metrics, &summary.table(&settings.out.to_string())) }
+    });
+    scored.map_err(|error| (error, settings.log))
 }
 
 fn surroundings() -> Surroundings {
@@ -143,10 +166,7 @@ fn models_command(args: &ModelsArgs) -> Result<(), (Error, LogFormat)> {
     let display = start_display(log, flags.quiet);
     let done = runtime().and_then(|runtime| {
         // What is printed must not run into the bar.
-        let print = |text: &str| match &display {
-            Display::Bar(bar) => bar.suspend(|| print(text)),
-            Display::Lines | Display::None => print(text),
-        };
+        let print = |text: &str| display.beside(|| print(text));
         let around = models::Around { variable: &variable, display: &display, print: &print };
         let done = runtime.block_on(async {
             let shutdown = CancellationToken::new();
@@ -245,7 +265,7 @@ fn start_display(log: LogFormat, quiet: bool) -> Display {
     let display = match (quiet, log) {
         (true, _) => Display::None,
         (false, LogFormat::Text) if std::io::stderr().is_terminal() => Display::bar(),
-        _ => Display::Lines,
+        _ => Display::Lines(log),
     };
     logging::start(log, quiet, &display);
     display
@@ -259,13 +279,39 @@ fn runtime() -> Result<tokio::runtime::Runtime, Error> {
         .map_err(|e| Error::Input(format!("no async runtime: {e}")))
 }
 
-fn work(settings: &Settings, display: &Display) -> Result<(), Error> {
+fn sweep(settings: &Settings, display: &Display) -> Result<(), Error> {
+    let identity = RunIdentity { command: "run", run_id: settings.run_id.clone(), shard: None };
     let store = || StoreSettings::resolve(&settings.models, settings.s3.clone(), &variable).map(ModelStore::new);
-    let summary = until_signal(async |shutdown| run::run(settings, &store, display, shutdown).await)?;
-    if !settings.quiet {
-        print(&summary.table(&settings.out.to_string()))?;
+    watched(&settings.metrics, identity, display, &settings.s3, |metrics| {
+        let summary = until_signal(async |shutdown| run::run(settings, &store, display, metrics, shutdown).await)?;
+        if !settings.quiet {
+            close(&settings.metrics, &summary.table(&settings.out.to_string()))?;
+        }
+        summary.check(settings.max_failed_share)
+    })
+}
+
+/// Works under metrics, which learn of every end that it may have.
+fn watched(
+    settings: &MetricsSettings,
+    identity: RunIdentity,
+    display: &Display,
+    s3: &S3Options,
+    work: impl FnOnce(&Metrics) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let metrics = Metrics::open(settings, identity, display, &s3.throttles)?;
+    let outcome = work(&metrics);
+    metrics.end(&outcome);
+    outcome
+}
+
+/// The closing table, beside what else stands on standard output.
+fn close(metrics: &MetricsSettings, table: &str) -> Result<(), Error> {
+    if !metrics.emf {
+        return print(table);
     }
-    summary.check(settings.max_failed_share)
+    let _ = std::io::stderr().write_all(table.as_bytes());
+    Ok(())
 }
 
 /// Runs what hears of a signal by its token.

@@ -1,20 +1,19 @@
-//! What a person sees while a run works, and the figures of its closing table.
+//! What a run counts while it works: the figures of its heartbeats ([`crate::heartbeat`]), of its metrics and of its
+//! closing table.
 //!
-//! A bar on a terminal, one line every 30 s elsewhere, nothing with `--quiet`. Counting is by atomics: no stage
-//! ever waits for a display.
+//! Comes in: what stages begin and finish. Goes out: all counters at one moment. No stage ever waits for who looks.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytesize::ByteSize;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::cli::LogFormat;
 use crate::error::RejectionClass;
-use crate::limits;
 use crate::pipeline::score::MediaRows;
+use crate::process;
 use crate::tables::media::{MediaRow, Seconds};
 
 /// Counters of one run.
@@ -24,7 +23,77 @@ pub struct Progress {
     listed_objects: AtomicU64,
     listed_bytes: AtomicU64,
     listing_ended: AtomicBool,
+    begun_objects: AtomicU64,
+    at_work: [AtomicU64; Stage::ALL.len()],
+    /// None where the system does not tell.
+    compute_time: Mutex<Option<Duration>>,
     tally: Mutex<Tally>,
+}
+
+/// The stages that take time, in the order in which data meets them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    Fetch,
+    Decode,
+    Detect,
+    Embed,
+    /// Rows into parts.
+    Encode,
+    /// Parts to the destination.
+    Write,
+}
+
+impl Stage {
+    pub const ALL: [Self; 6] = [Self::Fetch, Self::Decode, Self::Detect, Self::Embed, Self::Encode, Self::Write];
+
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fetch => "fetch",
+            Self::Decode => "decode",
+            Self::Detect => "detect",
+            Self::Embed => "embed",
+            Self::Encode => "encode",
+            Self::Write => "write",
+        }
+    }
+}
+
+/// All counters at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    pub elapsed: Duration,
+    pub listed_objects: u64,
+    pub listed_bytes: u64,
+    pub listing_ended: bool,
+    /// Objects that were begun and have no rows yet.
+    pub in_flight: u64,
+    /// What each of [`Stage::ALL`] has in hand: objects, frames, batches or parts.
+    pub at_work: [u64; Stage::ALL.len()],
+    /// Processor time of the compute threads, when it was last measured.
+    pub compute_time: Option<Duration>,
+    pub tally: Tally,
+}
+
+impl Snapshot {
+    /// The share of their time in which `threads` computed. The rest they waited, for what they compute on or for a
+    /// processor.
+    #[must_use]
+    pub fn busy_share(&self, threads: usize) -> Option<f64> {
+        let most = self.elapsed.as_secs_f64().max(1e-3) * threads as f64;
+        // The system counts in steps, which may come to more than there was.
+        self.compute_time.map(|time| (time.as_secs_f64() / most).min(1.0))
+    }
+}
+
+/// A piece of work that a stage has in hand, until this is dropped.
+#[derive(Debug)]
+pub struct AtWork<'a>(&'a AtomicU64);
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
 }
 
 /// What has its rows.
@@ -43,13 +112,30 @@ pub struct Tally {
     pub seconds: StageSeconds,
 }
 
-/// Summed over objects; stages run side by side, so the sum exceeds the time that passed.
+/// Summed over objects; stages run side by side, so the sum exceeds the time that passed. `encode` and `write` are of the
+/// parts, which several objects share.
 #[derive(Debug, Clone, Copy, Default, serde::Serialize, serde::Deserialize)]
 pub struct StageSeconds {
     pub fetch: f64,
     pub decode: f64,
     pub detect: f64,
     pub embed: f64,
+    pub encode: f64,
+    pub write: f64,
+}
+
+impl StageSeconds {
+    #[must_use]
+    pub fn of(&self, stage: Stage) -> f64 {
+        match stage {
+            Stage::Fetch => self.fetch,
+            Stage::Decode => self.decode,
+            Stage::Detect => self.detect,
+            Stage::Embed => self.embed,
+            Stage::Encode => self.encode,
+            Stage::Write => self.write,
+        }
+    }
 }
 
 /// What counts of a media that has its rows.
@@ -112,11 +198,13 @@ impl Tally {
         for (class, count) in &other.rejected_by_class {
             *self.rejected_by_class.entry(*class).or_default() += count;
         }
-        let StageSeconds { fetch, decode, detect, embed } = other.seconds;
+        let StageSeconds { fetch, decode, detect, embed, encode, write } = other.seconds;
         self.seconds.fetch += fetch;
         self.seconds.decode += decode;
         self.seconds.detect += detect;
         self.seconds.embed += embed;
+        self.seconds.encode += encode;
+        self.seconds.write += write;
     }
 }
 
@@ -127,6 +215,9 @@ impl Default for Progress {
             listed_objects: AtomicU64::new(0),
             listed_bytes: AtomicU64::new(0),
             listing_ended: AtomicBool::new(false),
+            begun_objects: AtomicU64::new(0),
+            at_work: Default::default(),
+            compute_time: Mutex::default(),
             tally: Mutex::default(),
         }
     }
@@ -159,6 +250,26 @@ impl Progress {
         self.listing_ended.store(true, Relaxed);
     }
 
+    /// An object is on its way to its rows.
+    pub fn begun(&self) {
+        self.begun_objects.fetch_add(1, Relaxed);
+    }
+
+    /// A stage has one more piece of work in hand, until what this returns is dropped.
+    #[must_use]
+    pub fn enter(&self, stage: Stage) -> AtWork<'_> {
+        let count = &self.at_work[stage as usize];
+        count.fetch_add(1, Relaxed);
+        AtWork(count)
+    }
+
+    /// Time that went into parts; that of objects comes with their rows.
+    pub fn spent_on_parts(&self, encode: Duration, write: Duration) {
+        let mut tally = lock(&self.tally);
+        tally.seconds.encode += encode.as_secs_f64();
+        tally.seconds.write += write.as_secs_f64();
+    }
+
     pub fn finished(&self, rows: &MediaRows) {
         if let Some(media) = Finished::of(&rows.media) {
             self.count(&media);
@@ -166,71 +277,42 @@ impl Progress {
     }
 
     pub fn count(&self, media: &Finished) {
-        self.tally.lock().unwrap_or_else(std::sync::PoisonError::into_inner).count(media);
+        lock(&self.tally).count(media);
+    }
+
+    /// Asks the system what the compute threads have done. They take that with them when they end.
+    pub fn measure(&self) {
+        *lock(&self.compute_time) = process::compute_time();
     }
 
     #[must_use]
     pub fn tally(&self) -> Tally {
-        self.tally.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        lock(&self.tally).clone()
+    }
+
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let tally = self.tally();
+        Snapshot {
+            elapsed: self.elapsed(),
+            listed_objects: self.listed_objects.load(Relaxed),
+            listed_bytes: self.listed_bytes.load(Relaxed),
+            listing_ended: self.listing_ended.load(Relaxed),
+            in_flight: self.begun_objects.load(Relaxed).saturating_sub(tally.objects),
+            compute_time: *lock(&self.compute_time),
+            at_work: std::array::from_fn(|stage| self.at_work[stage].load(Relaxed)),
+            tally,
+        }
     }
 
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.start.elapsed()
     }
+}
 
-    fn line(&self) -> String {
-        let tally = self.tally();
-        let elapsed = self.start.elapsed().as_secs_f64().max(1e-3);
-        let listed = self.listed_objects.load(Relaxed);
-        let more = if self.listing_ended.load(Relaxed) { "" } else { "+" };
-        let mut line = format!("{} of {listed}{more} objects", tally.objects);
-        if let Some(left) = self.time_left(&tally) {
-            let _ = write!(line, ", {} left", humantime::format_duration(left));
-        }
-        // The most wanted first: a narrow terminal cuts the end.
-        let _ = write!(
-            line,
-            ", {} faces, {} rejected, {:.1} frames/s, {} of {}{more}",
-            tally.faces,
-            tally.rejected,
-            tally.frames as f64 / elapsed,
-            ByteSize(tally.bytes).display().iec(),
-            ByteSize(self.listed_bytes.load(Relaxed)).display().iec(),
-        );
-        line
-    }
-
-    /// By bytes, once the listing is whole and there is something to judge by.
-    fn time_left(&self, tally: &Tally) -> Option<Duration> {
-        if !self.listing_ended.load(Relaxed) || tally.bytes == 0 {
-            return None;
-        }
-        let bytes_left = self.listed_bytes.load(Relaxed).saturating_sub(tally.bytes);
-        let seconds = self.start.elapsed().as_secs_f64() * bytes_left as f64 / tally.bytes as f64;
-        Some(Duration::from_secs(seconds.ceil() as u64))
-    }
-
-    /// Shows the progress until it is dropped by the caller: never returns by itself.
-    pub async fn show(&self, display: &Display) {
-        match display {
-            Display::None => std::future::pending().await,
-            Display::Bar(bar) => loop {
-                tokio::time::sleep(Duration::from_millis(150)).await; // smooth to the eye, nothing to the CPU
-                let tally = self.tally();
-                // Until the listing has ended nobody knows how long the bar is.
-                if self.listing_ended.load(Relaxed) {
-                    bar.set_length(self.listed_objects.load(Relaxed));
-                }
-                bar.set_position(tally.objects);
-                bar.set_message(self.line());
-            },
-            Display::Lines => loop {
-                tokio::time::sleep(Duration::from_secs(limits::PROGRESS_LINE_SECS)).await;
-                tracing::info!("{}", self.line());
-            },
-        }
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Where progress goes.
@@ -238,7 +320,8 @@ impl Progress {
 pub enum Display {
     None,
     Bar(ProgressBar),
-    Lines,
+    /// In JSON each figure is a field of its own.
+    Lines(LogFormat),
 }
 
 impl Display {
@@ -251,6 +334,14 @@ impl Display {
             bar.set_style(style.progress_chars("━╸ "));
         }
         Self::Bar(bar)
+    }
+
+    /// Does something to the terminal that must not run into the bar.
+    pub fn beside<T>(&self, show: impl FnOnce() -> T) -> T {
+        match self {
+            Self::Bar(bar) => bar.suspend(show),
+            Self::None | Self::Lines(_) => show(),
+        }
     }
 
     pub fn clear(&self) {

@@ -6,7 +6,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
 use crate::finish::{self, Summary};
+use crate::heartbeat;
 use crate::instruments::Instruments;
+use crate::metrics::Metrics;
 use crate::pipeline::{compute::Compute, hanging};
 use crate::plan::command::{Basis, find_or_make};
 use crate::plan::make::Shards;
@@ -25,17 +27,19 @@ pub async fn run(
     settings: &Settings,
     models: OpenStore<'_>,
     display: &Display,
+    metrics: &Metrics,
     shutdown: CancellationToken,
 ) -> Result<Summary, Error> {
     let compute = Compute::new(settings.threads)?;
     let progress = Arc::new(Progress::default());
+    metrics.follow(Arc::clone(&progress));
     let planning = async {
         let instruments = Instruments::open(settings, models, display).await?;
         let store = open_destination(&settings.out, &settings.s3).await?;
         let basis = Basis::of(&instruments);
         let plan = tokio::select! {
             plan = find_or_make(settings, &basis, Shards::Exactly(1), &compute, &progress, store.as_ref()) => plan?,
-            () = progress.show(display) => return Err(Error::TryAgain("the display ended".to_owned())),
+            () = heartbeat::watch(&progress, display, metrics) => return Err(Error::TryAgain("the display ended".to_owned())),
         };
         Ok((instruments, store, plan))
     };
@@ -50,10 +54,10 @@ pub async fn run(
         progress: Arc::clone(&progress),
         shutdown: shutdown.clone(),
     };
-    Box::pin(worker.work(display)).await?;
+    Box::pin(worker.work(display, metrics)).await?;
     let summary = tokio::select! {
         summary = finish::finish(&plan, store) => summary?,
         error = hanging(&shutdown) => return Err(error),
     };
-    Ok(summary.took(progress.elapsed()))
+    Ok(summary.took(&progress.snapshot(), settings.threads))
 }

@@ -1,5 +1,7 @@
 //! default < job file < flag, resolved once, printed by `--explain`, stored with the run.
 
+mod metrics;
+mod ranges;
 mod resolver;
 
 use std::collections::BTreeSet;
@@ -9,14 +11,15 @@ use std::time::Duration;
 use chrono::{DateTime, NaiveDate, Utc};
 use clap::Parser;
 
-use self::resolver::{Resolver, at_least, name_of};
-pub(crate) use self::resolver::{check_run_id, in_range};
+use self::resolver::{Resolver, name_of};
 use crate::cli::{DetectorChoice, Flags, JobFlags, LogFormat, RunArgs, SamplingFlags};
 use crate::device::DeviceChoice;
 use crate::error::{Error, RejectionClass};
 use crate::ffmpeg::FfmpegChoice;
 use crate::job;
 use crate::limits;
+use crate::metrics::MetricsSettings;
+use crate::metrics::settings::name_of_job;
 use crate::pipeline::list::{Filter, globs};
 use crate::pipeline::sample::Sampling;
 use crate::plan::args::PlanningFlags;
@@ -24,6 +27,8 @@ use crate::scorers::store::StoreChoice;
 use crate::scorers::{DEFAULT_SCORER, ScorerChoice, names};
 use crate::storage::Location;
 use crate::storage::s3::S3Options;
+
+pub(crate) use self::ranges::{at_least, check_run_id, in_range};
 
 /// A run's settings, each of them in range.
 #[derive(Debug, Clone)]
@@ -63,6 +68,7 @@ pub struct Settings {
     pub dt_is_given: bool,
     pub log: LogFormat,
     pub quiet: bool,
+    pub metrics: MetricsSettings,
     pub s3: S3Options,
     pub explained: Vec<Explained>,
     /// Those that decide what the rows are, as the flags that say so.
@@ -120,8 +126,9 @@ impl Settings {
     pub fn resolve(args: &RunArgs, surroundings: &Surroundings) -> Result<Self, Error> {
         let job = args.job_file().map(|path| job::read(&path)).transpose()?;
         let has_job = job.is_some();
+        let job_name = args.job_file().map(|path| name_of_job(&path));
         let job = job.unwrap_or(JobFlags { source: None, flags: Flags::default() });
-        let mut resolver = Resolver::default();
+        let mut resolver = Resolver::new(job_name);
         let source = if has_job { None } else { args.source.clone() };
         resolver.settings(source, args.flags.clone(), job, surroundings).map_err(Error::Usage)
     }
@@ -134,7 +141,7 @@ impl Settings {
         let planned = JobFlags::try_parse_from(arguments).map_err(|e| {
             Error::Usage(format!("the plan's arguments are none of deepsweep {}: {e}", env!("CARGO_PKG_VERSION")))
         })?;
-        Resolver::default().settings(None, flags, planned, surroundings).map_err(Error::Usage)
+        Resolver::new(None).settings(None, flags, planned, surroundings).map_err(Error::Usage)
     }
 
     /// The lines of `--explain`: name, value, origin.
@@ -236,6 +243,7 @@ impl Resolver {
         let log = flags.log.or(file.log).unwrap_or(LogFormat::Text);
         self.pick("log", flags.log.map(name_of), file.log.map(name_of), name_of(LogFormat::Text));
         let quiet = self.switch("quiet", flags.quiet, file.quiet);
+        let metrics = self.metrics(flags.metrics, file.metrics)?;
         let (s3_flags, s3_file) = (flags.s3, file.s3);
         let s3 = S3Options {
             endpoint_url: self.optional("endpoint_url", s3_flags.endpoint_url, s3_file.endpoint_url),
@@ -290,6 +298,7 @@ impl Resolver {
             dt_is_given,
             log,
             quiet,
+            metrics,
             s3,
             arguments: self.arguments(),
             explained: std::mem::take(&mut self.explained),

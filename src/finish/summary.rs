@@ -7,7 +7,7 @@ use bytesize::ByteSize;
 
 use crate::error::Error;
 use crate::plan::{LeftOut, Plan};
-use crate::progress::Tally;
+use crate::progress::{Snapshot, Tally};
 use crate::tables::part::CommittedPart;
 
 /// What a run came to.
@@ -16,7 +16,9 @@ pub struct Summary {
     pub run_id: String,
     pub tally: Tally,
     /// Of this process; None where others did the work.
-    elapsed: Option<Duration>,
+    pub elapsed: Option<Duration>,
+    /// Compute threads of this process, and the share of their time in which they were busy.
+    busy: Option<(usize, f64)>,
     parts: Vec<CommittedPart>,
     left_out: LeftOut,
     warnings: Vec<String>,
@@ -28,6 +30,7 @@ impl Summary {
             run_id: plan.run_id.clone(),
             tally,
             elapsed: None,
+            busy: None,
             parts,
             left_out: plan.left_out,
             warnings: plan.scorers.iter().filter_map(|scorer| scorer.warning.clone()).collect(),
@@ -35,8 +38,9 @@ impl Summary {
     }
 
     #[must_use]
-    pub fn took(self, elapsed: Duration) -> Self {
-        Self { elapsed: Some(elapsed), ..self }
+    pub fn took(self, snapshot: &Snapshot, threads: usize) -> Self {
+        let busy = snapshot.busy_share(threads).map(|share| (threads, share));
+        Self { elapsed: Some(snapshot.elapsed), busy, ..self }
     }
 
     #[must_use]
@@ -93,10 +97,13 @@ impl Summary {
         line(
             "stages",
             format!(
-                "fetch {:.1} s, decode {:.1} s, detect {:.1} s, embed {:.1} s (summed over objects)",
-                seconds.fetch, seconds.decode, seconds.detect, seconds.embed
+                "fetch {:.1} s, decode {:.1} s, detect {:.1} s, embed {:.1} s (summed over objects), encode {:.1} s, write {:.1} s",
+                seconds.fetch, seconds.decode, seconds.detect, seconds.embed, seconds.encode, seconds.write
             ),
         );
+        if let Some((threads, share)) = self.busy {
+            line("threads", format!("{threads} for computing, busy {:.0} % of the time", share * 100.0));
+        }
         let written = self.parts.iter().map(|part| part.bytes as u64).sum();
         let written = ByteSize(written).display().iec();
         line("written", format!("{} parts, {written} to {out}", self.parts.len()));

@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
 
@@ -33,6 +34,8 @@ pub struct Commit<'a> {
     pub scratch: &'a Path,
     /// What looked at the slice, for its record.
     pub device: &'a str,
+    /// What its parts took to encode, for its record.
+    pub encode_time: Duration,
 }
 
 impl Commit<'_> {
@@ -42,6 +45,7 @@ impl Commit<'_> {
     /// A store that refuses, a part of another attempt that cannot be read.
     pub async fn commit(self, slice: WholeSlice) -> Result<Option<Vec<CommittedPart>>, Error> {
         let WholeSlice { context, parts, mut media } = slice;
+        let began = Instant::now();
         let looks = parts.into_iter().map(|part| self.commit_or_compare(part));
         let (mut parts, mut disputed) = (vec![], BTreeSet::new());
         for (part, differing) in futures::future::try_join_all(looks).await? {
@@ -49,7 +53,10 @@ impl Commit<'_> {
             disputed.extend(differing);
         }
         media.iter_mut().filter(|row| disputed.contains(&row.media_id)).for_each(reject_disputed);
-        let record = SliceRecord { device: self.device.to_owned(), parts, tally: tally(&media) };
+        let mut tally = tally(&media);
+        tally.seconds.encode = self.encode_time.as_secs_f64();
+        tally.seconds.write = began.elapsed().as_secs_f64();
+        let record = SliceRecord { device: self.device.to_owned(), parts, tally };
         let encoded = media_part(&context, &media, Some(&record))
             .map_err(|e| Error::Input(format!("media of slice {}-{}: {e}", context.shard, context.slice)))?;
         match encoded.commit(self.store).await? {

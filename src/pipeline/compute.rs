@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::error::{Error, Rejection, RejectionClass};
 use crate::limits;
+use crate::process;
 
 #[derive(Debug, Clone)]
 pub struct Compute {
@@ -25,7 +26,7 @@ impl Compute {
         let pool = ThreadPoolBuilder::new()
             .num_threads(threads)
             .stack_size(limits::COMPUTE_STACK_BYTES)
-            .thread_name(|i| format!("compute-{i}"))
+            .thread_name(|i| format!("{}{i}", process::COMPUTE_THREAD))
             .build()
             .map_err(|e| Error::Input(format!("--threads {threads}: no thread pool: {e}")))?;
         Ok(Self { pool: Arc::new(pool) })
@@ -41,7 +42,9 @@ impl Compute {
         F: FnOnce() -> T + Send + 'static,
     {
         let (done, result) = oneshot::channel();
+        let stage = tracing::Span::current();
         self.pool.spawn(move || {
+            let _entered = stage.entered();
             let start = Instant::now();
             let outcome = catch_unwind(AssertUnwindSafe(work)).map(|value| (value, start.elapsed()));
             let _ = done.send(outcome); // nobody waits any more when the run was stopped

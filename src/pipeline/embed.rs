@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use image::RgbImage;
 use tokio::sync::mpsc::{Receiver, Sender};
+use tracing::{Instrument, debug_span};
 
 use super::compute::Compute;
 use super::crop::Crop;
@@ -17,6 +18,7 @@ use super::list::Media;
 use super::memory::Reserved;
 use crate::error::{Error, Rejection};
 use crate::limits;
+use crate::progress::{Progress, Stage};
 use crate::scorers::{ScoredCrop, ScorerSet};
 
 /// A piece of a media whose pixels are gone but for its crops: some of its frames, or its end, or both.
@@ -82,6 +84,7 @@ pub async fn embed(
     compute: &Compute,
     mut input: Receiver<Cropped>,
     output: Sender<Outcome>,
+    progress: &Progress,
 ) -> Result<(), Error> {
     let mut gathering = BTreeMap::new();
     while let Some(first) = input.recv().await {
@@ -92,7 +95,11 @@ pub async fn embed(
         {
             waiting.push(more);
         }
-        for outcome in score_all(&scorers, compute, waiting, &mut gathering).await? {
+        let embedding = progress.enter(Stage::Embed);
+        let span = debug_span!("embed", pieces = waiting.len(), crops = crops_in(&waiting));
+        let scored = score_all(&scorers, compute, waiting, &mut gathering).instrument(span).await?;
+        drop(embedding);
+        for outcome in scored {
             if output.send(outcome).await.is_err() {
                 return Ok(()); // the writer stopped, and says why itself
             }

@@ -41,6 +41,7 @@ use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, debug_span};
 
 use self::animation::sampled::Animation;
 use self::compute::Compute;
@@ -58,7 +59,7 @@ use crate::error::{Error, Rejection, RejectionClass};
 use crate::ffmpeg::Ffmpeg;
 use crate::limits;
 use crate::networks::mtcnn::{Mtcnn, MtcnnSettings};
-use crate::progress::Progress;
+use crate::progress::{Progress, Stage};
 use crate::results::Destination;
 use crate::scorers::ScorerSet;
 use crate::storage::Store;
@@ -119,7 +120,7 @@ impl Pipeline {
                     list(slices, listed_in),
                     self.fetch(listed, fetched_in, from_fetch),
                     self.decode_detect_crop(fetched, cropped_in),
-                    embed::embed(Arc::clone(&self.scorers), &self.compute, cropped, outcomes_in),
+                    embed::embed(Arc::clone(&self.scorers), &self.compute, cropped, outcomes_in, &self.progress),
                 )
                 .map(|_| ())
             }
@@ -180,8 +181,13 @@ impl Pipeline {
         stream(input)
             .map(Ok)
             .try_for_each_concurrent(limits::FETCHES, |mut media| async move {
+                self.progress.begun();
+                let fetching = self.progress.enter(Stage::Fetch);
+                let span = debug_span!("fetch", seq = media.seq, key = media.object.key);
+                let fetched = fetch.fetch(&mut media).instrument(span).await?;
+                drop(fetching);
                 // A closed channel means that the run is over; the reason is told by whoever closed it.
-                let _ = match fetch.fetch(&mut media).await? {
+                let _ = match fetched {
                     Ok(content) => output.send((media, content)).await.is_ok(),
                     Err(rejection) => outcomes.send(Err(Box::new(Rejected { media, rejection }))).await.is_ok(),
                 };
@@ -199,7 +205,10 @@ impl Pipeline {
         // One more than there are threads, so that the next picture is ready when a thread is.
         stream(input)
             .map(Ok)
-            .try_for_each_concurrent(self.threads + 1, |(media, content)| self.look(media, content, output))
+            .try_for_each_concurrent(self.threads + 1, |(media, content)| {
+                let span = debug_span!("media", seq = media.seq, key = media.object.key);
+                self.look(media, content, output).instrument(span)
+            })
             .await
     }
 
@@ -208,11 +217,12 @@ impl Pipeline {
         let seq = media.seq;
         let (frames_in, frames) = mpsc::channel(1);
         let (detect_time, failed) = (Mutex::new(Duration::ZERO), Mutex::new(None));
-        let decoding = self.decode(&mut media, content, frames_in);
+        let decoding = self.decode(&mut media, content, frames_in).instrument(debug_span!("decode"));
         let detecting = stream(frames).map(Ok).try_for_each_concurrent(limits::VIDEO_FRAMES_IN_FLIGHT, |frame| {
             let (detect_time, failed) = (&detect_time, &failed);
             async move {
-                match self.detect_and_crop(seq, frame).await? {
+                let span = debug_span!("detect", frame = frame.index);
+                match self.detect_and_crop(seq, frame).instrument(span).await? {
                     Ok((cropped, time)) => {
                         *lock(detect_time) += time;
                         let _ = output.send(cropped).await;
@@ -240,6 +250,7 @@ impl Pipeline {
         content: Content,
         frames: Sender<Frame>,
     ) -> Result<Result<(), Rejection>, Error> {
+        let _decoding = self.progress.enter(Stage::Decode);
         match content {
             Content::Image { bytes, image, reserved } => Ok(self.image(media, bytes, image, reserved, frames).await),
             Content::Video(file, kind) => self.video(media, &file, kind, frames).await,
@@ -310,6 +321,7 @@ impl Pipeline {
 
     /// One frame's piece, and how long it took. The outer error stops the job, the inner one is a row.
     async fn detect_and_crop(&self, seq: u64, frame: Frame) -> Result<Result<(Cropped, Duration), Rejection>, Error> {
+        let _detecting = self.progress.enter(Stage::Detect);
         let (detector, settings) = (Arc::clone(&self.detector), self.detector_settings);
         let work = move || (detect::detect(&detector, &frame.picture, &settings), frame);
         let (detections, frame, detect_time) = match self.compute.run(work).await {

@@ -6,9 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use parquet::errors::ParquetError;
 use tokio::sync::mpsc::Receiver;
+use tracing::{Instrument, debug_span};
 
 use super::commit::Commit;
 use super::compute::Compute;
@@ -18,7 +20,7 @@ use super::score::{MediaRows, RunFacts, rows};
 use super::slice::SliceParts;
 use crate::error::Error;
 use crate::limits;
-use crate::progress::Progress;
+use crate::progress::{Progress, Stage};
 use crate::results::Destination;
 use crate::tables::PartContext;
 
@@ -84,13 +86,15 @@ struct Slice {
     parts: Option<SliceParts>,
     /// Objects whose rows are encoded: the first so many of the slice.
     encoded: u64,
+    /// What that took.
+    encode_time: Duration,
     /// Rows that wait for those of an object before them, by their `seq`.
     waiting: BTreeMap<u64, MediaRows>,
 }
 
 impl Slice {
     fn new(at: SliceAt) -> Self {
-        Self { at, parts: None, encoded: 0, waiting: BTreeMap::new() }
+        Self { at, parts: None, encoded: 0, encode_time: Duration::ZERO, waiting: BTreeMap::new() }
     }
 
     /// The next objects, where all of them are there. Always the same together, or two attempts would differ in their
@@ -138,18 +142,27 @@ impl Writer<'_> {
             parts.add(&ready.into_values().collect::<Vec<_>>())?;
             Ok(parts)
         };
-        slice.parts = Some(in_pool(self.write.compute, at, work).await?);
+        let (parts, time) = in_pool(self.write, at, work).await?;
+        slice.parts = Some(parts);
+        slice.encode_time += time;
         Ok(())
     }
 
     async fn commit(&mut self, at: SliceAt) -> Result<(), Error> {
-        let Some(parts) = self.open.remove(&at.first_seq).and_then(|slice| slice.parts) else { return Ok(()) };
-        let whole = in_pool(self.write.compute, at, || parts.finish()).await?;
-        let Write { destination, facts, scratch, .. } = self.write;
-        let commit = Commit { store: destination.store.as_ref(), scratch, device: &facts.device };
+        let Some(Slice { parts: Some(parts), encode_time, .. }) = self.open.remove(&at.first_seq) else {
+            return Ok(());
+        };
+        let (whole, time) = in_pool(self.write, at, || parts.finish()).await?;
+        let Write { destination, facts, scratch, progress, .. } = self.write;
+        let encode_time = encode_time + time;
+        let commit = Commit { store: destination.store.as_ref(), scratch, device: &facts.device, encode_time };
+        let (_writing, began) = (progress.enter(Stage::Write), Instant::now());
         self.written.slices += 1;
         self.written.objects += at.objects;
-        if commit.commit(whole).await?.is_none() {
+        let span = debug_span!("write", shard = at.shard, slice = at.slice);
+        let committed = commit.commit(whole).instrument(span).await?;
+        progress.spent_on_parts(Duration::ZERO, began.elapsed());
+        if committed.is_none() {
             self.written.by_others += 1;
             tracing::info!(shard = at.shard, slice = at.slice, "another worker finished this slice first");
         }
@@ -158,14 +171,17 @@ impl Writer<'_> {
 }
 
 async fn in_pool<T: Send + 'static>(
-    compute: &Compute,
+    write: Write<'_>,
     at: SliceAt,
     work: impl FnOnce() -> Result<T, ParquetError> + Send + 'static,
-) -> Result<T, Error> {
+) -> Result<(T, Duration), Error> {
     let SliceAt { shard, slice, .. } = at;
     let failed = |e: &dyn std::fmt::Display| Error::Input(format!("slice {shard}-{slice}: cannot be encoded: {e}"));
-    let (result, _) = compute.run(work).await.map_err(|rejection| failed(&rejection.message))?;
-    result.map_err(|e| failed(&e))
+    let _encoding = write.progress.enter(Stage::Encode);
+    let encoded = write.compute.run(work).instrument(debug_span!("encode", shard, slice)).await;
+    let (result, time) = encoded.map_err(|rejection| failed(&rejection.message))?;
+    write.progress.spent_on_parts(time, Duration::ZERO);
+    Ok((result.map_err(|e| failed(&e))?, time))
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The plan of a run: the one that stands, or a new one.
 
+use std::sync::Arc;
+
 use tokio_util::sync::CancellationToken;
 
 use super::candidates::Candidates;
@@ -8,7 +10,9 @@ use super::shown;
 use super::{Plan, refuse_unplanned};
 use crate::error::Error;
 use crate::fingerprint::Fingerprint;
+use crate::heartbeat;
 use crate::instruments::Instruments;
+use crate::metrics::Metrics;
 use crate::pipeline::compute::Compute;
 use crate::progress::{Display, Progress};
 use crate::results::record::Provenance;
@@ -48,9 +52,11 @@ pub async fn plan(
     asked: Asked,
     store: OpenStore<'_>,
     display: &Display,
+    metrics: &Metrics,
     shutdown: &CancellationToken,
 ) -> Result<String, Error> {
-    let progress = Progress::default();
+    let progress = Arc::new(Progress::default());
+    metrics.follow(Arc::clone(&progress));
     let planning = async {
         // The weights are let go again: a planner has room for keys alone.
         let basis = Basis::of(&Instruments::open(settings, store, display).await?);
@@ -69,7 +75,7 @@ pub async fn plan(
     let planned = unless_stopped(shutdown, async {
         tokio::select! {
             planned = planning => planned,
-            () = progress.show(display) => Err(Error::TryAgain("the display ended".to_owned())),
+            () = heartbeat::watch(&progress, display, metrics) => Err(Error::TryAgain("the display ended".to_owned())),
         }
     });
     let planned = planned.await;

@@ -7,6 +7,7 @@ use chrono::NaiveDate;
 use clap::Args;
 
 use crate::cli::{LogFormat, S3Flags, StoreFlags};
+use crate::metrics::MetricsFlags;
 use crate::results::place::RunPlace;
 use crate::scorers::ScorerChoice;
 use crate::shard::Shard;
@@ -69,6 +70,8 @@ pub struct RescoreArgs {
     /// No progress and no closing table; warnings and errors only
     #[arg(long, help_heading = "The run")]
     pub quiet: bool,
+    #[command(flatten)]
+    pub metrics: MetricsFlags,
 
     #[command(flatten)]
     pub store: StoreFlags,

@@ -31,7 +31,9 @@ use self::settings::RescoreSettings;
 pub use self::summary::Summary;
 use self::work::Work;
 use crate::error::Error;
+use crate::heartbeat;
 use crate::limits;
+use crate::metrics::Metrics;
 use crate::progress::Display;
 use crate::results::source::Source;
 use crate::scorers::registry::Registry;
@@ -45,6 +47,7 @@ pub async fn rescore(
     settings: &RescoreSettings,
     store: OpenStore<'_>,
     display: &Display,
+    metrics: &Metrics,
     shutdown: CancellationToken,
 ) -> Result<Summary, Error> {
     let registry = Registry::open(settings.registry.as_deref())?;
@@ -63,12 +66,14 @@ pub async fn rescore(
         begun = begin => begun?,
         () = shutdown.cancelled() => return Err(Error::TryAgain("stopped by a signal before any work began".to_owned())),
     };
+    metrics.follow(Arc::clone(&work.progress));
     let result = tokio::select! {
         result = work.run() => result,
         error = hanging(&shutdown) => Err(error),
-        () = work.progress.show(display) => Err(Error::TryAgain("the display ended".to_owned())),
+        () = heartbeat::watch(&work.progress, display, metrics) => Err(Error::TryAgain("the display ended".to_owned())),
     };
     display.clear();
+    work.progress.measure();
     result
 }
 

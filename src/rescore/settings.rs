@@ -8,6 +8,7 @@ use super::flags::RescoreArgs;
 use crate::cli::LogFormat;
 use crate::error::Error;
 use crate::limits;
+use crate::metrics::MetricsSettings;
 use crate::models::s3_options;
 use crate::results::place::RunPlace;
 use crate::scorers::store::StoreChoice;
@@ -38,6 +39,7 @@ pub struct RescoreSettings {
     pub models: StoreChoice,
     pub log: LogFormat,
     pub quiet: bool,
+    pub metrics: MetricsSettings,
     pub s3: S3Options,
 }
 
@@ -83,6 +85,7 @@ impl RescoreSettings {
             models: StoreChoice { models: store.models.clone(), offline: store.offline },
             log: args.log.unwrap_or(LogFormat::Text),
             quiet: args.quiet,
+            metrics: MetricsSettings::of(&args.metrics)?,
             s3: s3_options(&args.s3),
         })
     }

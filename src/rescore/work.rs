@@ -16,7 +16,7 @@ use crate::fingerprint::Fingerprint;
 use crate::limits;
 use crate::pipeline::compute::Compute;
 use crate::pipeline::memory::{ByteBudget, Reserved};
-use crate::progress::Progress;
+use crate::progress::{Progress, Stage};
 use crate::results::fetch::{Fetched, fetch};
 use crate::results::record::{self, Provenance, RescoredFrom, Setting, Success};
 use crate::results::source::{Source, SourceSlice, TABLES};
@@ -168,10 +168,12 @@ impl<'a> Work<'a> {
             () = self.shutdown.cancelled() => return Ok(None),
         };
         let store = source.store.as_ref();
+        let fetching = self.progress.enter(Stage::Fetch);
         let fetched = tokio::select! {
             fetched = futures::future::try_join_all(parts.iter().map(|part| fetch(store, part, &self.settings.scratch))) => fetched?,
             () = self.shutdown.cancelled() => return Ok(None),
         };
+        drop(fetching);
         let Ok(parts) = <[Fetched; TABLES.len()]>::try_from(fetched) else {
             return Err(source.wrong("embeddings", "expected a part of each table in its slice, found some missing"));
         };
@@ -189,12 +191,15 @@ impl<'a> Work<'a> {
         };
         let RescoredFrom { run_id, out } = &source.from;
         let wrong = |what: &str| Error::Input(format!("run {run_id:?} at {out}: {what}"));
+        let scoring = self.progress.enter(Stage::Embed);
         let (scored, _) = self.compute.run(move || work.score()).await.map_err(|panic| wrong(&panic.message))?;
         let Done { parts, fingerprint, embeddings } = match scored {
             Ok(done) => done,
             Err(Stop::Shutdown) => return Ok(None),
             Err(Stop::Wrong(what)) => return Err(wrong(&what)),
         };
+        drop(scoring);
+        let _writing = self.progress.enter(Stage::Write);
         // `media` last and alone: where it stands, the others do.
         let (mut committed, mut parts) = (vec![], parts);
         let media = parts.pop();

@@ -9,18 +9,22 @@ use clap::ValueEnum;
 use super::{Explained, Origin};
 
 /// Settings of a process and its machine, or of where the run goes: two workers of one run may differ in them.
-const NOT_PLANNED: [&str; 19] = [
+const NOT_PLANNED: [&str; 23] = [
     "anonymous",
     "device",
     "dt",
+    "emf",
     "endpoint_url",
     "ffmpeg",
+    "heartbeat",
+    "job_name",
     "log",
     "memory",
     "models",
     "offline",
     "out",
     "path_style",
+    "prometheus",
     "quiet",
     "region",
     "registry",
@@ -34,11 +38,17 @@ const NOT_PLANNED: [&str; 19] = [
 #[derive(Debug, Default)]
 pub(super) struct Resolver {
     pub explained: Vec<Explained>,
+    /// What the job file is called.
+    pub job_name: Option<String>,
     /// By the names of settings, in the spelling of the command line; None: a flag without a value.
     planned: BTreeMap<&'static str, Vec<Option<String>>>,
 }
 
 impl Resolver {
+    pub fn new(job_name: Option<String>) -> Self {
+        Self { job_name, ..Self::default() }
+    }
+
     pub fn required(
         &mut self,
         name: &'static str,
@@ -132,24 +142,4 @@ fn unset(name: &str) -> &'static str {
         "ffmpeg" => "the one of PATH",
         _ => "-",
     }
-}
-
-pub fn in_range<T: PartialOrd + Display>(name: &str, value: T, min: T, max: T) -> Result<(), String> {
-    if value >= min && value <= max { Ok(()) } else { Err(format!("{name}: expected {min} to {max}, found {value}")) }
-}
-
-/// For what has no largest value that means anything.
-pub fn at_least<T: PartialOrd + Display>(name: &str, value: T, min: T) -> Result<(), String> {
-    if value >= min { Ok(()) } else { Err(format!("{name}: expected at least {min}, found {value}")) }
-}
-
-/// A run's name is a part of keys, of paths and of Hive partitions.
-pub fn check_run_id(run_id: &str) -> Result<(), String> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
-    if run_id.is_empty() || run_id.len() > 128 || !run_id.chars().all(allowed) || run_id.starts_with('.') {
-        return Err(format!(
-            "run_id: expected up to 128 letters, digits, '-', '_', ':' or '.', not starting with '.', found {run_id:?}"
-        ));
-    }
-    Ok(())
 }

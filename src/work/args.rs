@@ -8,6 +8,7 @@ use clap::Args;
 
 use crate::cli::{Flags, LogFormat, S3Flags, StoreFlags};
 use crate::device::DeviceChoice;
+use crate::metrics::MetricsFlags;
 use crate::results::place::RunPlace;
 use crate::shard::Shard;
 
@@ -59,6 +60,8 @@ pub struct MachineFlags {
     #[arg(long)]
     pub quiet: bool,
     #[command(flatten)]
+    pub metrics: MetricsFlags,
+    #[command(flatten)]
     pub store: StoreFlags,
     #[command(flatten)]
     pub s3: S3Flags,
@@ -68,7 +71,7 @@ impl WorkArgs {
     /// As flags of a run, on top of what the plan says.
     #[must_use]
     pub fn flags(&self) -> Flags {
-        let MachineFlags { device, threads, memory, scratch, scratch_size, ffmpeg, log, quiet, store, s3 } =
+        let MachineFlags { device, threads, memory, scratch, scratch_size, ffmpeg, log, quiet, metrics, store, s3 } =
             self.machine.clone();
         Flags {
             out: Some(self.run.out.clone()),
@@ -81,6 +84,7 @@ impl WorkArgs {
             ffmpeg,
             log,
             quiet,
+            metrics,
             store,
             s3,
             ..Flags::default()

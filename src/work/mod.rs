@@ -14,8 +14,10 @@ use tokio_util::sync::CancellationToken;
 use self::args::WorkArgs;
 use crate::error::Error;
 use crate::ffmpeg::{Ffmpeg, FfmpegChoice};
+use crate::heartbeat;
 use crate::instruments::Instruments;
 use crate::limits;
+use crate::metrics::Metrics;
 use crate::pipeline::compute::Compute;
 use crate::pipeline::decode::DecodeLimits;
 use crate::pipeline::memory::MemoryBudget;
@@ -58,6 +60,7 @@ pub async fn command(
     surroundings: &Surroundings,
     store: OpenStore<'_>,
     display: &Display,
+    metrics: &Metrics,
     shutdown: CancellationToken,
 ) -> Result<String, Error> {
     let opening = async {
@@ -81,7 +84,8 @@ pub async fn command(
         progress: Arc::new(Progress::default()),
         shutdown,
     };
-    let written = Box::pin(worker.work(display)).await?;
+    metrics.follow(Arc::clone(&worker.progress));
+    let written = Box::pin(worker.work(display, metrics)).await?;
     let took = humantime::format_duration(Duration::from_secs(worker.progress.elapsed().as_secs()));
     Ok(format!(
         "run {}\n  shards     {} of {}\n  written    {} slices, {} objects, in {took}\n",
@@ -120,7 +124,7 @@ impl Worker<'_> {
     ///
     /// # Errors
     /// What stops a job; see [`Error`].
-    pub async fn work(&self, display: &Display) -> Result<Written, Error> {
+    pub async fn work(&self, display: &Display, metrics: &Metrics) -> Result<Written, Error> {
         let beginning = async {
             let source = self.open_source().await?;
             let videos = videos(self.settings.ffmpeg.as_ref()).await?;
@@ -139,9 +143,10 @@ impl Worker<'_> {
         };
         let result = tokio::select! {
             result = working => result,
-            () = self.progress.show(display) => Err(Error::TryAgain("the display ended".to_owned())),
+            () = heartbeat::watch(&self.progress, display, metrics) => Err(Error::TryAgain("the display ended".to_owned())),
         };
         display.clear();
+        self.progress.measure();
         let go_on = format_args!("; the same command goes on with run {:?}", self.plan.run_id).to_string();
         result.map_err(|error| if matches!(error, Error::TryAgain(_)) { error.with(go_on) } else { error })
     }

@@ -27,6 +27,7 @@
 //! - `run_memory`         peak memory against the number and the size of pictures
 //! - `run_cli`            help, settings and their origins, messages and exit codes
 //! - `jobs`               job files and the table of their keys, against the flags
+//! - `metrics`            heartbeats, and figures for CloudWatch and Prometheus, against the tables and another parser
 //! - `doctor`             what a machine has that a run needs, and the way out where it has not
 //! - `doctor_places`      rights at SOURCE and DEST, conditional writes, models
 //! - `run_models`         scorers by name: pulled on first use, from a hub or a bucket, or a stop before any work
@@ -89,6 +90,7 @@ mod jobs;
 mod labelled_refused;
 mod learn;
 mod made_weights;
+mod metrics;
 mod model_fixture;
 mod model_mirror;
 mod model_pull;

@@ -1,6 +1,7 @@
 //! Two attempts at one slice that saw different things: what the second makes of the parts of the first.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use deepsweep::error::{Rejection, RejectionClass};
 use deepsweep::pipeline::commit::Commit;
@@ -61,7 +62,7 @@ async fn commit(store: &Arc<MemoryStore>, saw: &[Saw]) -> bool {
     let rows: Vec<MediaRows> = saw.iter().enumerate().map(|(at, saw)| rows(at, *saw)).collect();
     parts.add(&rows).unwrap();
     let scratch = std::env::temp_dir();
-    let commit = Commit { store: store.as_ref(), scratch: &scratch, device: "cpu" };
+    let commit = Commit { store: store.as_ref(), scratch: &scratch, device: "cpu", encode_time: Duration::ZERO };
     commit.commit(parts.finish().unwrap()).await.unwrap().is_some()
 }
 

@@ -43,7 +43,7 @@ impl<'a> Shown<'a> {
     pub fn advance(&mut self, bytes: u64) {
         self.done_bytes += bytes;
         self.draw();
-        if matches!(self.display, Display::Lines)
+        if matches!(self.display, Display::Lines(_))
             && self.last_line.elapsed() >= Duration::from_secs(limits::PROGRESS_LINE_SECS)
         {
             self.last_line = Instant::now();

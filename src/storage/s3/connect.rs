@@ -61,7 +61,7 @@ pub(super) async fn connect(bucket: &str, options: &S3Options) -> Result<Link, S
     };
     let pace = Arc::new(Pace::new(options.throttle_patience));
     let mut config = Builder::from(&shared)
-        .interceptor(Watch(Arc::clone(&pace)))
+        .interceptor(Watch { pace: Arc::clone(&pace), throttles: options.throttles.clone() })
         .force_path_style(options.path_style.unwrap_or(custom))
         .retry_config(RetryConfig::standard().with_max_attempts(options.max_attempts).with_max_backoff(MAX_BACKOFF))
         .stalled_stream_protection(StalledStreamProtectionConfig::enabled().grace_period(options.stalled_after).build())

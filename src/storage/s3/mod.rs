@@ -11,6 +11,7 @@ mod list;
 mod pace;
 mod page;
 mod put_new;
+mod throttles;
 
 use std::fmt;
 use std::path::Path;
@@ -28,6 +29,7 @@ pub use connect::find_credentials;
 use errors::Place;
 use pace::Pace;
 use put_new::Payload;
+pub use throttles::Throttles;
 
 /// One try and four more, over about 15 s: longer outages are the scheduler's to wait out.
 const MAX_ATTEMPTS: u32 = 5;
@@ -66,6 +68,8 @@ pub struct S3Options {
     pub throttle_patience: Duration,
     /// How long a body may bring no byte.
     pub stalled_after: Duration,
+    /// How often a server asked for fewer requests.
+    pub throttles: Throttles,
 }
 
 impl Default for S3Options {
@@ -81,6 +85,7 @@ impl Default for S3Options {
             put_timeout: PUT_TIMEOUT,
             throttle_patience: THROTTLE_PATIENCE,
             stalled_after: STALLED_AFTER,
+            throttles: Throttles::default(),
         }
     }
 }

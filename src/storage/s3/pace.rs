@@ -16,6 +16,7 @@ use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_s3::error::BoxError;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::Throttles;
 use super::errors::{Failure, is_throttle};
 use crate::storage::PaceSnapshot;
 
@@ -219,7 +220,10 @@ fn random_share() -> f64 {
 
 /// Tells a pace of every attempt, however many of them the SDK makes of one request.
 #[derive(Debug)]
-pub(super) struct Watch(pub Arc<Pace>);
+pub(super) struct Watch {
+    pub pace: Arc<Pace>,
+    pub throttles: Throttles,
+}
 
 impl Intercept for Watch {
     fn name(&self) -> &'static str {
@@ -239,9 +243,12 @@ impl Intercept for Watch {
         let code =
             text.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>")).map_or("", |(code, _)| code);
         match status {
-            _ if is_throttle(status, code) => self.0.throttled(Instant::now()),
+            _ if is_throttle(status, code) => {
+                self.throttles.one_more();
+                self.pace.throttled(Instant::now());
+            }
             500.. => {}
-            _ => self.0.served(),
+            _ => self.pace.served(),
         }
         Ok(())
     }
