@@ -20,7 +20,7 @@ need_venv target/venv-demo jobs/requirements.txt
 # Each run has a name of its own, so a second demo stands beside the first; the tables below show this one.
 run_id="demo-$(date -u +%Y%m%dT%H%M%SZ)-$$"
 if [ -n "$source_arg" ]; then
-  "$DEEPSWEEP" run "$source_arg" --scorer untrained-demo --out "$out" --run-id "$run_id"
+  "$DEEPSWEEP" run "$source_arg" --scorer untrained-demo --include-finished --out "$out" --run-id "$run_id"
 else
   "$DEEPSWEEP" run jobs/demo.toml --out "$out" --run-id "$run_id"
 fi

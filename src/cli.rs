@@ -15,6 +15,7 @@ use crate::finish::args::FinishArgs;
 use crate::labelled::args::{
     CALIBRATE_EXAMPLES, CalibrateArgs, EVALUATE_EXAMPLES, EvaluateArgs, FIT_EXAMPLES, FitArgs,
 };
+use crate::metrics::MetricsFlags;
 use crate::models::args::{MODELS_EXAMPLES, ModelsArgs};
 use crate::plan::args::{PLAN_EXAMPLES, PlanArgs, PlanningFlags};
 use crate::rescore::flags::{self, RescoreArgs};
@@ -27,6 +28,7 @@ Examples:
   deepsweep run photos --out results --scorer none                        faces only
   deepsweep run s3://archive/2026/ --out s3://results/faces --scorer ./my-probe
   deepsweep run jobs/demo.toml --min-face-px 20
+  deepsweep run s3://archive/ --out s3://results --run-id 2026-11-25T02:00:00Z      repeated, it goes on where it ended
   deepsweep run s3://archive/ --out results --scorer none --suffix .jpg --modified-after 2026-11-01 --explain
 
 Exit codes: 0 done · 2 usage or configuration · 3 input or rights · 10 finished, but too many objects could not
@@ -114,7 +116,8 @@ pub struct S3Flags {
 
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// s3://BUCKET/PREFIX, a folder or a file; or a job file (*.toml)
+    /// s3://BUCKET/PREFIX, a folder or a file; the manifest.json of an S3 Inventory, or a list of objects (*.txt, *.csv, *.tsv,
+    /// *.parquet); or a job file (*.toml)
     pub source: Option<String>,
     #[command(flatten)]
     pub flags: Flags,
@@ -157,18 +160,9 @@ pub struct Flags {
     /// Decode no videos: each has its row, as unsupported
     #[arg(long, help_heading = "Video")]
     pub no_video: bool,
-    /// The ffmpeg that decodes; ffprobe stands beside it [default: ffmpeg of PATH]
-    #[arg(long, value_name = "FILE", help_heading = "Video")]
-    pub ffmpeg: Option<PathBuf>,
     /// The longest that one decoder may work, such as 30m [default: 30m]
     #[arg(long, value_name = "TIME", help_heading = "Video", allow_hyphen_values = true)]
     pub video_timeout: Option<humantime::Duration>,
-    /// Where videos lie that are too large for memory [default: TMPDIR, or /tmp]
-    #[arg(long, value_name = "FOLDER", help_heading = "Video")]
-    pub scratch: Option<PathBuf>,
-    /// What they may take there; a larger one is rejected as too_large [default: 16GiB]
-    #[arg(long, value_name = "SIZE", help_heading = "Video")]
-    pub scratch_size: Option<ByteSize>,
 
     /// Only keys with this ending, whatever its case; may be repeated
     #[arg(long, value_name = "SUFFIX", help_heading = "Which objects")]
@@ -195,15 +189,6 @@ pub struct Flags {
     #[command(flatten)]
     pub planning: PlanningFlags,
 
-    /// auto, cpu, cuda or cuda:N [default: auto]
-    #[arg(long, help_heading = "Resources and limits")]
-    pub device: Option<DeviceChoice>,
-    /// Compute threads [default: the cores that this process may use]
-    #[arg(long, value_name = "N", help_heading = "Resources and limits", allow_negative_numbers = true)]
-    pub threads: Option<usize>,
-    /// For media in flight, compressed and decoded [default: 2GiB]
-    #[arg(long, value_name = "SIZE", help_heading = "Resources and limits")]
-    pub memory: Option<ByteSize>,
     /// Pictures above this size are rejected as too_large; videos are bounded by --scratch-size [default: 256MiB]
     #[arg(long, value_name = "SIZE", help_heading = "Resources and limits")]
     pub max_object_size: Option<ByteSize>,
@@ -220,19 +205,53 @@ pub struct Flags {
     /// Day of the run, for dt= in the tables' paths [default: the day that --run-id begins with, or today, UTC]
     #[arg(long, value_name = "YYYY-MM-DD", help_heading = "The run")]
     pub dt: Option<NaiveDate>,
-    /// How log lines look [default: text]
-    #[arg(long, help_heading = "The run")]
-    pub log: Option<LogFormat>,
-    /// No progress and no closing table; warnings and errors only
-    #[arg(long, help_heading = "The run")]
-    pub quiet: bool,
-    #[command(flatten)]
-    pub metrics: crate::metrics::MetricsFlags,
 
+    #[command(flatten)]
+    pub machine: MachineFlags,
+}
+
+/// What a process may use of its machine, what it tells of itself, and how it reaches models and stores. Two workers of one run
+/// may differ in it: of what rows say it decides only what is too large for the machine, and parts say under which limits.
+#[derive(Debug, Clone, Default, Args)]
+pub struct MachineFlags {
+    /// auto, cpu, cuda or cuda:N [default: auto]
+    #[arg(long, help_heading = "Resources and limits")]
+    pub device: Option<DeviceChoice>,
+    /// Compute threads [default: the cores that this process may use]
+    #[arg(long, value_name = "N", help_heading = "Resources and limits", allow_negative_numbers = true)]
+    pub threads: Option<usize>,
+    /// For media in flight, compressed and decoded [default: 2GiB]
+    #[arg(long, value_name = "SIZE", help_heading = "Resources and limits")]
+    pub memory: Option<ByteSize>,
+    /// Where videos lie that are too large for memory, and plans while they are made [default: TMPDIR, or /tmp]
+    #[arg(long, value_name = "FOLDER", help_heading = "Resources and limits")]
+    pub scratch: Option<PathBuf>,
+    /// What videos may take there; a larger one is rejected as too_large [default: 16GiB]
+    #[arg(long, value_name = "SIZE", help_heading = "Resources and limits")]
+    pub scratch_size: Option<ByteSize>,
+    /// The ffmpeg that decodes; ffprobe stands beside it [default: ffmpeg of PATH]
+    #[arg(long, value_name = "FILE", help_heading = "Resources and limits")]
+    pub ffmpeg: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub log: LogFlags,
+    #[command(flatten)]
+    pub metrics: MetricsFlags,
     #[command(flatten)]
     pub store: StoreFlags,
     #[command(flatten)]
     pub s3: S3Flags,
+}
+
+/// What a person is told.
+#[derive(Debug, Clone, Default, Args)]
+pub struct LogFlags {
+    /// How log lines look [default: text]
+    #[arg(long, help_heading = "Messages")]
+    pub log: Option<LogFormat>,
+    /// No progress, no tables, no lists; warnings and errors only
+    #[arg(long, help_heading = "Messages")]
+    pub quiet: bool,
 }
 
 /// Which frames of a video are looked at: one of these.

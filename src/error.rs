@@ -152,7 +152,7 @@ impl RejectionClass {
     }
 
     /// Whether the object's own bytes are to blame: another run under the same settings would say the same of them, so
-    /// none looks at it again unless it is told to.
+    /// none looks at it again unless it is told to. See [`Self::is_by_limits`] too.
     #[must_use]
     pub fn is_final(self) -> bool {
         match self {
@@ -165,6 +165,12 @@ impl RejectionClass {
             | Self::TimedOut => true,
             Self::Vanished | Self::Changed | Self::Denied | Self::FetchFailed | Self::Panicked => false,
         }
+    }
+
+    /// Whether other limits might let the object through: of [`Self::is_final`], those that are so only under the same ones.
+    #[must_use]
+    pub fn is_by_limits(self) -> bool {
+        matches!(self, Self::Unsupported | Self::TooLarge | Self::TimedOut)
     }
 
     /// Whether the archive's rights or its network are to blame, rather than the file: these count

@@ -3,6 +3,7 @@
 //! Where no object was finished since the last line it says for how long, and which stages have something in hand: a run
 //! that hangs is seen, and where. It never changes what the run does.
 
+use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -27,8 +28,8 @@ pub struct Beat {
 }
 
 /// Shows what `progress` counts until it is dropped by the caller: never returns by itself.
-pub async fn watch(progress: &Progress, display: &Display, metrics: &Metrics) {
-    tokio::join!(draw(progress, display), beat(progress, display, metrics));
+pub async fn watch(progress: &Progress, display: &Display, metrics: &Metrics) -> Infallible {
+    tokio::join!(draw(progress, display), beat(progress, display, metrics)).1
 }
 
 async fn draw(progress: &Progress, display: &Display) {
@@ -45,13 +46,15 @@ async fn draw(progress: &Progress, display: &Display) {
     }
 }
 
-async fn beat(progress: &Progress, display: &Display, metrics: &Metrics) {
+async fn beat(progress: &Progress, display: &Display, metrics: &Metrics) -> Infallible {
     let (mut before, mut finished_at) = (progress.snapshot(), Duration::ZERO);
     loop {
         tokio::time::sleep(metrics.interval()).await;
         progress.measure();
         let now = progress.snapshot();
-        let silence = (now.tally.objects == before.tally.objects).then(|| now.elapsed.saturating_sub(finished_at));
+        // A plan that is being made lists.
+        let stands = now.tally.objects == before.tally.objects && now.listed_objects <= before.listed_objects;
+        let silence = stands.then(|| now.elapsed.saturating_sub(finished_at));
         if silence.is_none() {
             finished_at = now.elapsed;
         }

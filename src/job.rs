@@ -69,9 +69,9 @@ mod tests {
         assert_eq!(job.source.as_deref(), Some("s3://b/p"));
         assert_eq!(job.flags.min_face_px, Some(20.0));
         assert_eq!(job.flags.suffix, [".jpg", ".png"]);
-        assert_eq!(job.flags.memory.unwrap().as_u64(), 1 << 30);
-        assert!(job.flags.s3.anonymous && !job.flags.quiet);
-        assert_eq!(job.flags.s3.path_style, Some(false));
+        assert_eq!(job.flags.machine.memory.unwrap().as_u64(), 1 << 30);
+        assert!(job.flags.machine.s3.anonymous && !job.flags.machine.log.quiet);
+        assert_eq!(job.flags.machine.s3.path_style, Some(false));
         assert_eq!(job.flags.modified_after.unwrap().to_rfc3339(), "2026-11-01T00:00:00+00:00");
         assert_eq!(job.flags.max_failed, Some(0.5));
     }

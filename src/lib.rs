@@ -3,12 +3,13 @@
 //!
 //! ```text
 //!         async I/O                CPU pool          owners of the device              async I/O
-//! list ──▶ fetch ──bytes──▶ decode ──frames──▶ detect ─▶ crop ─▶ embed ─▶ score ──rows──▶ write (= commit)
+//! plan ─▶ list ─▶ fetch ─bytes─▶ decode ─frames─▶ detect ─▶ crop ─▶ embed ─▶ score ─rows─▶ write (= commit)
 //! ```
 //!
 //! # The map
-//! A flag becomes a setting ([`cli`], [`job`], [`settings`]); [`run`] opens what the settings name and starts the
-//! [`pipeline`]. What scorers are made of is pulled and checked before ([`models`], [`scorers::store`]). Stages call
+//! A flag becomes a setting ([`cli`], [`job`], [`settings`]). A [`run`] is three steps, which array jobs take apart: [`plan`]
+//! decides what there is to do, [`work`] does slices of it with its [`instruments`], through the [`pipeline`], and [`finish`] says
+//! that all is done. The protocol between them stands in [`plan`], what stands at a destination is read by [`results`]. What scorers are made of is pulled and checked before ([`models`], [`scorers::store`]). Stages call
 //! [`networks`] (tensors in, tensors out) through [`scorers`], and leave the process only through [`storage`]. What
 //! they found becomes rows of [`tables`]. Videos are decoded by a child process that is held in ([`ffmpeg`]); [`doctor`]
 //! says what of that works on this machine. What a run counts ([`progress`]) is shown as it works ([`heartbeat`]) and told to

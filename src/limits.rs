@@ -92,6 +92,12 @@ pub const SLICE_OBJECTS: u64 = 1_000;
 /// Expected work of a slice: a minute on two cores, which is what a kill may cost.
 pub const SLICE_CORE_SECONDS: f64 = 120.0;
 
+/// Slices that each shard has at least, where there is work for them: balance, and less to lose.
+pub const SLICES_PER_SHARD: u64 = 4;
+
+/// Less than this is cut no further but to give every shard something: five requests go with each slice.
+pub const SMALL_SLICE_CORE_SECONDS: f64 = 10.0;
+
 /// Expected work of a shard where nobody says how many there are: an hour on two cores. Machines that may be taken away
 /// run for longer, and an array of more children than that spends its time starting them.
 pub const SHARD_CORE_SECONDS: f64 = 7_200.0;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use chrono::Utc;
 use clap::Parser;
-use deepsweep::cli::{Cli, Command, LogFormat, RunArgs};
+use deepsweep::cli::{Cli, Command, LogFlags, LogFormat, MachineFlags, RunArgs};
 use deepsweep::device::DeviceChoice;
 use deepsweep::error::Error;
 use deepsweep::ffmpeg::{FfmpegChoice, contain};
@@ -22,7 +22,7 @@ use deepsweep::scorers::store::{ModelStore, StoreChoice, StoreSettings};
 use deepsweep::scorers::{DEFAULT_SCORER, ScorerChoice};
 use deepsweep::settings::{Settings, Surroundings};
 use deepsweep::storage::s3::S3Options;
-use deepsweep::work::args::{MachineFlags, WorkArgs};
+use deepsweep::work::args::WorkArgs;
 use deepsweep::{doctor, finish, labelled, limits, logging, models, plan, rescore, run, shard, tables, work};
 use tikv_jemallocator::Jemalloc;
 use tokio_util::sync::CancellationToken;
@@ -93,10 +93,10 @@ fn plan_command(args: &PlanArgs) -> Result<(), (Error, LogFormat)> {
 }
 
 fn worker_command(args: &WorkArgs) -> Result<(), (Error, LogFormat)> {
-    let MachineFlags { log, quiet, metrics, store, s3, .. } = &args.machine;
+    let MachineFlags { log: LogFlags { log, quiet }, metrics, store, s3, .. } = &args.machine;
     let log = log.unwrap_or(LogFormat::Text);
     let in_text = |what| (Error::Usage(what), LogFormat::Text);
-    let told = shard::Told::by(variable).map_err(in_text)?;
+    let told = if args.shard.is_some() { None } else { shard::Told::by(variable).map_err(in_text)? };
     let settings = MetricsSettings::of(metrics).map_err(in_text)?;
     let display = start_display(log, *quiet);
     let choice = StoreChoice { models: store.models.clone(), offline: store.offline };
@@ -105,10 +105,10 @@ fn worker_command(args: &WorkArgs) -> Result<(), (Error, LogFormat)> {
     let shard = args.shard.map(|shard| shard.to_string()).or_else(|| told.map(|told| told.index.to_string()));
     let identity = RunIdentity { command: "work", run_id: args.run.run_id.clone(), shard };
     let worked = watched(&settings, identity, &display, &s3, |metrics| {
-        let around = surroundings();
-        let working = async |shutdown: CancellationToken| {
-            work::command(args, told, &around, &store, &display, metrics, shutdown).await
-        };
+        let surroundings = surroundings();
+        let around =
+            work::Around { told, surroundings: &surroundings, s3: &s3, models: &store, display: &display, metrics };
+        let working = async |shutdown: CancellationToken| work::command(args, around, shutdown).await;
         let table = until_signal(working)?;
         if *quiet { Ok(()) } else { close(&settings, &table) }
     });
@@ -116,13 +116,13 @@ fn worker_command(args: &WorkArgs) -> Result<(), (Error, LogFormat)> {
 }
 
 fn finish_command(args: &FinishArgs) -> Result<(), (Error, LogFormat)> {
-    let log = args.log.unwrap_or(LogFormat::Text);
-    start_display(log, args.quiet);
+    let log = args.log.log.unwrap_or(LogFormat::Text);
+    start_display(log, args.log.quiet);
     let finished = until_signal(async |shutdown| {
         deepsweep::shutdown::unless_stopped(&shutdown, finish::command(args, &std::env::temp_dir())).await
     });
     let told = finished.and_then(|(summary, max_failed_share)| {
-        if !args.quiet {
+        if !args.log.quiet {
             print(&summary.table(&args.run.out))?;
         }
         summary.check(max_failed_share)
@@ -162,8 +162,8 @@ fn surroundings() -> Surroundings {
 
 fn models_command(args: &ModelsArgs) -> Result<(), (Error, LogFormat)> {
     let flags = args.command.flags();
-    let log = flags.log.unwrap_or(LogFormat::Text);
-    let display = start_display(log, flags.quiet);
+    let log = flags.log.log.unwrap_or(LogFormat::Text);
+    let display = start_display(log, flags.log.quiet);
     let done = runtime().and_then(|runtime| {
         // What is printed must not run into the bar.
         let print = |text: &str| display.beside(|| print(text));
@@ -187,8 +187,8 @@ fn models_command(args: &ModelsArgs) -> Result<(), (Error, LogFormat)> {
 
 fn labelled_command(task: &labelled::Task) -> Result<(), (Error, LogFormat)> {
     let flags = task.flags();
-    let log = flags.log.unwrap_or(LogFormat::Text);
-    let display = start_display(log, flags.quiet);
+    let log = flags.log.log.unwrap_or(LogFormat::Text);
+    let display = start_display(log, flags.log.quiet);
     let around = labelled::Surroundings { variable: &variable, display: &display, scratch: std::env::temp_dir() };
     let done = runtime().and_then(|runtime| {
         let report = runtime.block_on(async {

@@ -242,8 +242,11 @@ impl Progress {
 
     /// Less there is to do: it was done before.
     pub fn left_out(&self, objects: u64, bytes: u64) {
-        self.listed_objects.fetch_sub(objects, Relaxed);
-        self.listed_bytes.fetch_sub(bytes, Relaxed);
+        let less = |count: &AtomicU64, by: u64| {
+            let _ = count.fetch_update(Relaxed, Relaxed, |count| Some(count.saturating_sub(by)));
+        };
+        less(&self.listed_objects, objects);
+        less(&self.listed_bytes, bytes);
     }
 
     pub fn listing_ended(&self) {

@@ -39,7 +39,7 @@ pub async fn run(
         let basis = Basis::of(&instruments);
         let plan = tokio::select! {
             plan = find_or_make(settings, &basis, Shards::Exactly(1), &compute, &progress, store.as_ref()) => plan?,
-            () = heartbeat::watch(&progress, display, metrics) => return Err(Error::TryAgain("the display ended".to_owned())),
+            never = heartbeat::watch(&progress, display, metrics) => match never {},
         };
         Ok((instruments, store, plan))
     };

@@ -1,6 +1,7 @@
 //! default < job file < flag, resolved once, printed by `--explain`, stored with the run.
 
 mod metrics;
+mod planning;
 mod ranges;
 mod resolver;
 
@@ -22,7 +23,6 @@ use crate::metrics::MetricsSettings;
 use crate::metrics::settings::name_of_job;
 use crate::pipeline::list::{Filter, globs};
 use crate::pipeline::sample::Sampling;
-use crate::plan::args::PlanningFlags;
 use crate::scorers::store::StoreChoice;
 use crate::scorers::{DEFAULT_SCORER, ScorerChoice, names};
 use crate::storage::Location;
@@ -144,6 +144,18 @@ impl Settings {
         Resolver::new(None).settings(None, flags, planned, surroundings).map_err(Error::Usage)
     }
 
+    /// What decides that an object is rejected although nothing is wrong with it: another run under other limits may take it.
+    #[must_use]
+    pub fn limits(&self) -> String {
+        let Self { memory_bytes, scratch_bytes, max_object_bytes, max_pixels, max_frames, .. } = self;
+        let video =
+            self.ffmpeg.as_ref().map_or("none".to_owned(), |ffmpeg| format!("{} s", ffmpeg.timeout.as_secs_f64()));
+        format!(
+            "memory={memory_bytes} scratch={scratch_bytes} object={max_object_bytes} pixels={max_pixels} frames={max_frames} \
+             video={video}"
+        )
+    }
+
     /// The lines of `--explain`: name, value, origin.
     #[must_use]
     pub fn explain(&self) -> String {
@@ -182,14 +194,16 @@ impl Resolver {
         in_range("max_frames", max_frames, 1, 10_000_000)?;
         let no_video = self.switch("no_video", flags.no_video, file.no_video);
         let path = |path: Option<PathBuf>| path.map(|path| path.display().to_string());
-        let ffmpeg = self.optional("ffmpeg", path(flags.ffmpeg), path(file.ffmpeg)).map(PathBuf::from);
+        let ffmpeg = self.optional("ffmpeg", path(flags.machine.ffmpeg), path(file.machine.ffmpeg)).map(PathBuf::from);
         let default_timeout = Duration::from_secs(limits::VIDEO_TIMEOUT_SECS).into();
         let timeout = self.pick("video_timeout", flags.video_timeout, file.video_timeout, default_timeout);
         at_least("video_timeout", timeout, Duration::from_secs(1).into())?;
         let temporary = surroundings.temporary.display().to_string();
-        let scratch = PathBuf::from(self.pick("scratch", path(flags.scratch), path(file.scratch), temporary));
+        let scratch =
+            PathBuf::from(self.pick("scratch", path(flags.machine.scratch), path(file.machine.scratch), temporary));
         let default_size = bytesize::ByteSize(limits::SCRATCH_BYTES);
-        let scratch_bytes = self.pick("scratch_size", flags.scratch_size, file.scratch_size, default_size).as_u64();
+        let scratch_bytes =
+            self.pick("scratch_size", flags.machine.scratch_size, file.machine.scratch_size, default_size).as_u64();
 
         let suffix = self.list("suffix", flags.suffix, file.suffix);
         let include = self.list("include", flags.include, file.include);
@@ -219,11 +233,11 @@ impl Resolver {
             modified_before,
         };
 
-        let device = self.pick("device", flags.device, file.device, DeviceChoice::Auto);
-        let threads = self.pick("threads", flags.threads, file.threads, surroundings.cores);
+        let device = self.pick("device", flags.machine.device, file.machine.device, DeviceChoice::Auto);
+        let threads = self.pick("threads", flags.machine.threads, file.machine.threads, surroundings.cores);
         in_range("threads", threads, 1, 1024)?;
         let bytes = |bytes: u64| bytesize::ByteSize(bytes);
-        let memory = self.pick("memory", flags.memory, file.memory, bytes(limits::MEMORY_BYTES));
+        let memory = self.pick("memory", flags.machine.memory, file.machine.memory, bytes(limits::MEMORY_BYTES));
         at_least("memory", memory, bytes(limits::MIN_MEMORY_BYTES))?;
         let max_object_bytes = self
             .pick("max_object_size", flags.max_object_size, file.max_object_size, bytes(limits::MAX_OBJECT_BYTES))
@@ -238,13 +252,18 @@ impl Resolver {
         let run_id = self.pick("run_id", flags.run_id, file.run_id, default_id);
         check_run_id(&run_id)?;
         let dt_is_given = flags.dt.or(file.dt).is_some();
-        let day = day_of(&run_id).unwrap_or(surroundings.now.date_naive());
+        let day = planning::day_of(&run_id).unwrap_or(surroundings.now.date_naive());
         let dt = self.pick("dt", flags.dt, file.dt, day);
-        let log = flags.log.or(file.log).unwrap_or(LogFormat::Text);
-        self.pick("log", flags.log.map(name_of), file.log.map(name_of), name_of(LogFormat::Text));
-        let quiet = self.switch("quiet", flags.quiet, file.quiet);
-        let metrics = self.metrics(flags.metrics, file.metrics)?;
-        let (s3_flags, s3_file) = (flags.s3, file.s3);
+        let log = flags.machine.log.log.or(file.machine.log.log).unwrap_or(LogFormat::Text);
+        self.pick(
+            "log",
+            flags.machine.log.log.map(name_of),
+            file.machine.log.log.map(name_of),
+            name_of(LogFormat::Text),
+        );
+        let quiet = self.switch("quiet", flags.machine.log.quiet, file.machine.log.quiet);
+        let metrics = self.metrics(flags.machine.metrics, file.machine.metrics)?;
+        let (s3_flags, s3_file) = (flags.machine.s3, file.machine.s3);
         let s3 = S3Options {
             endpoint_url: self.optional("endpoint_url", s3_flags.endpoint_url, s3_file.endpoint_url),
             region: self.optional("region", s3_flags.region, s3_file.region),
@@ -257,7 +276,7 @@ impl Resolver {
             ),
             ..S3Options::default()
         };
-        let (store_flags, store_file) = (flags.store, file.store);
+        let (store_flags, store_file) = (flags.machine.store, file.machine.store);
         let models = self.optional("models", store_flags.models, store_file.models);
         let named = surroundings.registry.clone();
         let registry = self.optional("registry", path(store_flags.registry), path(store_file.registry)).or(named);
@@ -344,52 +363,10 @@ impl Resolver {
             (true, true) => (vec![ScorerChoice::Named(DEFAULT_SCORER.to_owned())], Origin::Default),
         };
         self.explain("scorer", &names(&scorers), origin);
-        self.plan("scorer", scorers.iter().map(|scorer| Some(scorer.to_string())));
+        self.plan("scorer", scorers.iter().map(|scorer| Some(planning::from_anywhere(&scorer.to_string()))));
         if scorers.len() > 1 && scorers.contains(&ScorerChoice::None) {
             return Err(format!("scorer: expected none alone, or scorers, found {}", names(&scorers)));
         }
         Ok(scorers.into_iter().filter(|scorer| *scorer != ScorerChoice::None).collect())
-    }
-
-    /// Which of the objects a plan takes.
-    fn planning(&mut self, flags: PlanningFlags, file: PlanningFlags) -> (bool, Option<BTreeSet<RejectionClass>>) {
-        let include_finished = self.switch("include_finished", flags.include_finished, file.include_finished);
-        let origin = if flags.retry_failed.is_some() { Origin::Flag } else { Origin::JobFile };
-        let Some(classes) = flags.retry_failed.or(file.retry_failed) else {
-            self.explain("retry_failed", &"-", Origin::Default);
-            return (include_finished, None);
-        };
-        let mut classes: BTreeSet<RejectionClass> = classes.into_iter().collect();
-        if classes.is_empty() {
-            classes.extend(RejectionClass::ALL.into_iter().filter(|class| !class.is_final()));
-        }
-        let names: Vec<&str> = classes.iter().map(|class| class.as_str()).collect();
-        self.explain("retry_failed", &names.join(","), origin);
-        self.plan("retry_failed", [Some(names.join(","))]);
-        (include_finished, Some(classes))
-    }
-}
-
-/// The day that a run's name begins with, where schedulers name it by its time: `2026-11-25T…`, `20261125T…`.
-fn day_of(run_id: &str) -> Option<NaiveDate> {
-    let day = |digits: usize, format: &str| NaiveDate::parse_from_str(run_id.get(..digits)?, format).ok();
-    day(10, "%Y-%m-%d").or_else(|| day(8, "%Y%m%d"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::day_of;
-
-    #[test]
-    fn a_run_that_is_named_by_its_time_is_of_that_day() {
-        for (run_id, day) in [
-            ("2026-11-25T19:00:00Z", Some("2026-11-25")),
-            ("20261125T190000Z-0f3a", Some("2026-11-25")),
-            ("2026-13-01T00:00:00Z", None),
-            ("nightly", None),
-            ("2026", None),
-        ] {
-            assert_eq!(day_of(run_id).map(|day| day.to_string()).as_deref(), day, "{run_id}");
-        }
     }
 }

@@ -55,7 +55,7 @@ impl Told {
     /// # Errors
     /// `Usage` where the child is none of its array.
     pub fn shard(self, planned: u64) -> Result<Shard, Error> {
-        let count = self.count.unwrap_or(planned.max(self.index + 1));
+        let count = self.count.unwrap_or(planned.max(self.index.saturating_add(1)));
         if self.index < count {
             return Ok(Shard { index: self.index, count });
         }

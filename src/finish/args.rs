@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::cli::{LogFormat, S3Flags};
+use crate::cli::{LogFlags, S3Flags};
 use crate::results::place::RunPlace;
 
 #[derive(Debug, Clone, Args)]
@@ -14,7 +14,7 @@ pub struct FinishArgs {
     pub run: RunPlace,
     /// Share of objects that rights or the network may keep from being read; broken files do not count [default: as the
     /// plan says]
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     pub max_failed: Option<f64>,
     /// Merge the parts into few large ones too, below DEST/compact: a second root with the same tables
     #[arg(long)]
@@ -22,12 +22,8 @@ pub struct FinishArgs {
     /// Where large parts of a bucket lie while they are merged [default: TMPDIR, or /tmp]
     #[arg(long, value_name = "FOLDER")]
     pub scratch: Option<PathBuf>,
-    /// How log lines look [default: text]
-    #[arg(long)]
-    pub log: Option<LogFormat>,
-    /// No closing table; warnings and errors only
-    #[arg(long)]
-    pub quiet: bool,
+    #[command(flatten)]
+    pub log: LogFlags,
     #[command(flatten)]
     pub s3: S3Flags,
 }

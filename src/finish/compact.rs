@@ -135,7 +135,8 @@ impl Merge<'_> {
 
     fn writer<T: Table>(&self) -> Result<ArrowWriter<Vec<u8>>, Error> {
         let Plan { run_id, dt, fingerprint, detection_fingerprint, .. } = self.plan.clone();
-        let context = PartContext { run_id, dt, fingerprint, detection_fingerprint, shard: 0, slice: 0 };
+        let limits = String::new(); // of several workers
+        let context = PartContext { run_id, dt, fingerprint, detection_fingerprint, limits, shard: 0, slice: 0 };
         let writer = part::properties::<T>(&context)
             .and_then(|properties| ArrowWriter::try_new(vec![], schema::<T>(), Some(properties)));
         writer.map_err(|e| Error::Input(format!("{}: {e}", T::NAME)))
@@ -144,9 +145,8 @@ impl Merge<'_> {
     async fn commit<T: Table>(&self, writer: ArrowWriter<Vec<u8>>, at: usize) -> Result<CommittedPart, Error> {
         let key = format!("{}part-{at:05}.parquet", folder(T::NAME, &self.plan.dt, &self.plan.run_id));
         let wrong = |e: &dyn std::fmt::Display| Error::Input(format!("part {key:?}: {e}"));
-        let mut writer = writer;
-        let metadata = writer.finish().map_err(|e| wrong(&e))?;
-        let rows = metadata.file_metadata().num_rows() as usize;
+        let flushed: i64 = writer.flushed_row_groups().iter().map(|group| group.num_rows()).sum();
+        let rows = flushed as usize + writer.in_progress_rows();
         let body = Bytes::from(writer.into_inner().map_err(|e| wrong(&e))?);
         let bytes = body.len();
         let etag = match self.store.put_new(&key, body).await {

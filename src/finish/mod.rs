@@ -19,13 +19,14 @@ use crate::error::Error;
 use crate::limits;
 use crate::plan::Plan;
 use crate::progress::Tally;
-use crate::results::open_results;
-use crate::results::record::Success;
+use crate::results::record::{self, Record, Success};
 use crate::results::slice::SliceRecord;
 use crate::results::standing::{all_standing, footer};
+use crate::results::{open_results, read_whole};
+use crate::settings::in_range;
 use crate::storage::{ObjectMeta, SharedStore, Store, StoreError};
 use crate::tables::SCHEMA_VERSION;
-use crate::tables::part::{self, CommittedPart, FINGERPRINT};
+use crate::tables::part::{self, CommittedPart, FINGERPRINT, SCHEMA};
 use crate::tables::stored::stated;
 
 /// `deepsweep finish`: what the run came to, and which share of it may be unreadable.
@@ -35,7 +36,8 @@ use crate::tables::stored::stated;
 pub async fn command(args: &FinishArgs, temporary: &Path) -> Result<(Summary, f64), Error> {
     let (store, _) = open_results(&args.run.out, &crate::models::s3_options(&args.s3)).await?;
     let plan = Plan::of_run(store.as_ref(), &args.run).await?;
-    let max_failed_share = args.max_failed.unwrap_or_else(|| planned_share(&plan));
+    let max_failed_share = args.max_failed.map_or_else(|| planned_share(&plan), Ok)?;
+    in_range("max_failed", max_failed_share, 0.0, 1.0).map_err(Error::Usage)?;
     let summary = finish(&plan, SharedStore::clone(&store)).await?;
     if args.compact {
         let scratch = args.scratch.as_deref().unwrap_or(temporary);
@@ -47,9 +49,11 @@ pub async fn command(args: &FinishArgs, temporary: &Path) -> Result<(Summary, f6
     Ok((summary, max_failed_share))
 }
 
-fn planned_share(plan: &Plan) -> f64 {
-    let planned = JobFlags::try_parse_from(&plan.arguments).ok().and_then(|job| job.flags.max_failed);
-    planned.unwrap_or(limits::MAX_FAILED_SHARE)
+fn planned_share(plan: &Plan) -> Result<f64, Error> {
+    let planned = JobFlags::try_parse_from(&plan.arguments).map_err(|e| {
+        Error::Usage(format!("the plan's arguments are none of deepsweep {}: {e}", env!("CARGO_PKG_VERSION")))
+    })?;
+    Ok(planned.flags.max_failed.unwrap_or(limits::MAX_FAILED_SHARE))
 }
 
 /// Checks every slice, and says that the run is done. A run that is finished is finished again to the same end.
@@ -71,6 +75,10 @@ pub async fn finish(plan: &Plan, store: SharedStore) -> Result<Summary, Error> {
     }
     parts.sort_by(|a: &CommittedPart, b| a.key.cmp(&b.key));
     check_parts(plan, &parts, &standing)?;
+    if tally.objects != plan.objects {
+        let (expected, found) = (plan.objects, tally.objects);
+        return Err(Error::Input(format!("run {:?}: expected {expected} objects, found {found}: a bug", plan.run_id)));
+    }
     let success = Success {
         run_id: &plan.run_id,
         schema_version: SCHEMA_VERSION,
@@ -85,17 +93,26 @@ pub async fn finish(plan: &Plan, store: SharedStore) -> Result<Summary, Error> {
         parts: &parts,
     };
     match success.put(store.as_ref()).await {
-        Ok(()) | Err(StoreError::AlreadyExists { .. }) => {}
+        Ok(()) => {}
+        Err(StoreError::AlreadyExists { .. }) => check_success(plan, store.as_ref(), &parts).await?,
         Err(error) => return Err(error.into()),
-    }
-    if tally.objects != plan.objects {
-        let (expected, found) = (plan.objects, tally.objects);
-        return Err(Error::Input(format!("run {:?}: expected {expected} objects, found {found}: a bug", plan.run_id)));
     }
     if tally.scored == 0 && tally.faces > 0 && !plan.scorers.is_empty() {
         tracing::warn!("not one of {} faces has a score; not_scored_reason in the rows says why", tally.faces);
     }
     Ok(Summary::new(plan, tally, parts))
+}
+
+/// A SUCCESS.json that stands must tell of the parts that stand.
+async fn check_success(plan: &Plan, store: &dyn Store, parts: &[CommittedPart]) -> Result<(), Error> {
+    let key = record::key(&plan.run_id);
+    let wrong = |what: &str| {
+        Error::Input(format!("{key}: {what}; it or parts were changed by hand: remove it, and finish the run again"))
+    };
+    let body = read_whole(store, &key).await?.unwrap_or_default();
+    let told = Record::parse(&body).map_err(|what| wrong(&what))?;
+    let sizes = |parts: &[CommittedPart]| parts.iter().map(|part| (part.key.clone(), part.bytes)).collect::<Vec<_>>();
+    if sizes(&told.parts) == sizes(parts) { Ok(()) } else { Err(wrong("expected the parts that stand, found others")) }
 }
 
 /// The media part of every slice of the plan, in its order.
@@ -146,6 +163,11 @@ fn ranges(ascending: &[usize]) -> String {
 async fn slice_of(plan: &Plan, store: &dyn Store, object: &ObjectMeta) -> Result<(SliceRecord, CommittedPart), Error> {
     let wrong = |what: &str| Error::Input(format!("part {:?}: {what}", object.key));
     let metadata = footer(store, object).await?;
+    let schema_version = SCHEMA_VERSION.to_string();
+    let found = stated(&metadata, SCHEMA).unwrap_or("none");
+    if found != schema_version {
+        return Err(wrong(&format!("expected schema version {schema_version}, found {found}")));
+    }
     let found = stated(&metadata, FINGERPRINT).unwrap_or("none");
     if found != plan.fingerprint {
         return Err(wrong(&format!("expected fingerprint {}, found {found}", plan.fingerprint)));

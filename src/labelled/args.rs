@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::matching::Match;
-use crate::cli::{LogFormat, S3Flags, StoreFlags};
+use crate::cli::{LogFlags, S3Flags, StoreFlags};
 use crate::scorers::{ScorerChoice, Tap};
 
 pub const FIT_EXAMPLES: &str = "\
@@ -56,12 +56,8 @@ pub struct LabelledFlags {
     /// Where large parts of a bucket lie while they are read [default: TMPDIR, or /tmp]
     #[arg(long, value_name = "FOLDER")]
     pub scratch: Option<PathBuf>,
-    /// How log lines look [default: text]
-    #[arg(long)]
-    pub log: Option<LogFormat>,
-    /// Warnings and errors only, beside the report
-    #[arg(long)]
-    pub quiet: bool,
+    #[command(flatten)]
+    pub log: LogFlags,
     #[command(flatten)]
     pub s3: S3Flags,
 }

@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::results::fetch::fetch;
 use crate::results::source::{MEDIA, Source};
 use crate::settings::in_range;
+use crate::tables::media::Status;
 use crate::tables::stored::{Cursor, MediaNames};
 
 /// The labelled media of some runs.
@@ -32,6 +33,8 @@ pub struct LabelledMedia {
     pub group: u32,
     /// Place of the run among those that were named; what a later run has of the same media is left out.
     pub source: u32,
+    /// What other tables hold of it counts for nothing.
+    pub is_rejected: bool,
 }
 
 /// What became of the labels.
@@ -103,7 +106,7 @@ impl Known {
             };
             let group = *groups.entry(group).or_insert(next);
             by_id.insert(named.media_id.clone(), media.len() as u32);
-            media.push(LabelledMedia { fake: label.fake, group, source: named.source });
+            media.push(LabelledMedia { fake: label.fake, group, source: named.source, is_rejected: named.is_rejected });
         }
         let counts = Counts {
             labels: labels.rows.len(),
@@ -119,10 +122,10 @@ impl Known {
         Self { media, by_id, counts }
     }
 
-    /// The place of a labelled media.
+    /// The place of a labelled media, unless it was rejected.
     #[must_use]
     pub fn place(&self, media_id: &str) -> Option<u32> {
-        self.by_id.get(media_id).copied()
+        self.by_id.get(media_id).copied().filter(|place| !self.media[*place as usize].is_rejected)
     }
 
     /// The same, where the media is to be taken from this run.
@@ -144,6 +147,7 @@ struct Named {
     key: String,
     media_id: String,
     source: u32,
+    is_rejected: bool,
 }
 
 async fn media_names(sources: &[Source], scratch: &Path) -> Result<Vec<Named>, Error> {
@@ -165,6 +169,7 @@ async fn media_names(sources: &[Source], scratch: &Path) -> Result<Vec<Named>, E
                         key: columns.key.value(row).to_owned(),
                         media_id: media_id.to_owned(),
                         source: at as u32,
+                        is_rejected: columns.status.value(row) == Status::Rejected.as_str(),
                     });
                 }
                 cursor.step();

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 
-use crate::cli::{LogFormat, S3Flags, StoreFlags};
+use crate::cli::{LogFlags, S3Flags, StoreFlags};
 
 pub const MODELS_EXAMPLES: &str = "\
 Examples:
@@ -116,12 +116,8 @@ impl ActivationChoice {
 pub struct ModelsFlags {
     #[command(flatten)]
     pub store: StoreFlags,
-    /// How log lines look [default: text]
-    #[arg(long)]
-    pub log: Option<LogFormat>,
-    /// No progress and no lists; warnings and errors only
-    #[arg(long)]
-    pub quiet: bool,
+    #[command(flatten)]
+    pub log: LogFlags,
     #[command(flatten)]
     pub s3: S3Flags,
 }

@@ -53,9 +53,9 @@ pub async fn run(command: &ModelsCommand, around: &Around<'_>) -> Result<(), Err
         ModelsCommand::List { json, .. } => {
             (around.print)(&if *json { list::json(&registry, &store) } else { list::table(&registry, &store) })
         }
-        ModelsCommand::Pull { names, .. } => pull(names, &registry, &store, flags.quiet, around).await,
+        ModelsCommand::Pull { names, .. } => pull(names, &registry, &store, flags.log.quiet, around).await,
         ModelsCommand::Import(_) => Ok(()),
-        ModelsCommand::Verify { names, .. } => verify::verify(names, &registry, &store, flags.quiet, around).await,
+        ModelsCommand::Verify { names, .. } => verify::verify(names, &registry, &store, flags.log.quiet, around).await,
     }
 }
 

@@ -11,14 +11,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use futures::TryStreamExt;
-
+use super::compute::Compute;
 use super::slice::{WholeSlice, media_part};
 use crate::error::{Error, Rejection, RejectionClass};
 use crate::progress::{Finished, Tally};
 use crate::results::fetch::fetch;
 use crate::results::slice::SliceRecord;
-use crate::storage::{ObjectMeta, Store};
+use crate::storage::Store;
 use crate::tables::media::{MediaRow, NotScored, Status};
 use crate::tables::part::{CommittedPart, EncodedPart};
 use crate::tables::stored::{Cursor, MediaIds, PartBytes, PartFile};
@@ -36,6 +35,7 @@ pub struct Commit<'a> {
     pub device: &'a str,
     /// What its parts took to encode, for its record.
     pub encode_time: Duration,
+    pub compute: &'a Compute,
 }
 
 impl Commit<'_> {
@@ -56,11 +56,13 @@ impl Commit<'_> {
         let mut tally = tally(&media);
         tally.seconds.encode = self.encode_time.as_secs_f64();
         tally.seconds.write = began.elapsed().as_secs_f64();
-        let record = SliceRecord { device: self.device.to_owned(), parts, tally };
-        let encoded = media_part(&context, &media, Some(&record))
-            .map_err(|e| Error::Input(format!("media of slice {}-{}: {e}", context.shard, context.slice)))?;
-        match encoded.commit(self.store).await? {
-            Ok(last) => Ok(Some(record.parts.into_iter().chain([last]).collect())),
+        let record = SliceRecord { device: self.device.to_owned(), parts: parts.clone(), tally };
+        let failed = format!("media of slice {}-{}: they cannot be encoded", context.shard, context.slice);
+        let failed = |e: &dyn std::fmt::Display| Error::Input(format!("{failed}: {e}"));
+        let encoding = self.compute.run(move || media_part(&context, &media, Some(&record))).await;
+        let (encoded, _) = encoding.map_err(|panic| failed(&panic.message))?;
+        match encoded.map_err(|e| failed(&e))?.commit(self.store).await? {
+            Ok(last) => Ok(Some(parts.into_iter().chain([last]).collect())),
             Err(_) => Ok(None),
         }
     }
@@ -73,9 +75,7 @@ impl Commit<'_> {
         };
         let key = ours.key();
         let wrong = |what: String| Error::Input(format!("part {key:?} of another attempt: {what}"));
-        let found: Vec<ObjectMeta> = self.store.list(key).try_collect().await?;
-        let found = found.into_iter().find(|object| object.key == key);
-        let found = found.ok_or_else(|| wrong("it stands and is not listed".to_owned()))?;
+        let found = self.store.find(key, None).await?;
         let theirs = fetch(self.store, &found, self.scratch).await?;
         let rows = theirs.part.metadata().map_err(wrong)?.file_metadata().num_rows() as usize;
         let theirs = rows_by_media(&theirs.part).map_err(wrong)?;
@@ -110,12 +110,11 @@ fn rows_by_media(part: &PartFile) -> Result<RowsByMedia, String> {
 fn reject_disputed(row: &mut MediaRow) {
     let said = row.rejection.take();
     let before = said.as_ref().map_or_else(|| "read it".to_owned(), |said| format!("found: {}", said.message));
-    let class = said.map(|said| said.class).filter(|class| !class.is_final()).unwrap_or(RejectionClass::FetchFailed);
     let message =
         format!("two attempts at its slice disagree about it, and their parts stand side by side; this one {before}");
     *row = MediaRow {
         status: Status::Rejected,
-        rejection: Some(Rejection::new(class, message)),
+        rejection: Some(Rejection::new(RejectionClass::FetchFailed, message)),
         not_scored: Some(NotScored::Rejected),
         frames_decoded: 0,
         frames_with_face: 0,

@@ -29,6 +29,8 @@ pub struct RunFacts {
     pub keep_embeddings: bool,
     /// What looks at the media: `cpu`, `cuda:0` …
     pub device: String,
+    /// As [`crate::tables::PartContext`] has them.
+    pub limits: String,
 }
 
 /// The rows of one media. With several scorers each of them has its own row of the media, of every frame, of

@@ -132,6 +132,7 @@ impl Writer<'_> {
             dt: destination.dt.clone(),
             fingerprint: facts.fingerprint.whole.clone(),
             detection_fingerprint: facts.fingerprint.detection.clone(),
+            limits: facts.limits.clone(),
             shard: at.shard,
             slice: at.slice,
         };
@@ -153,9 +154,9 @@ impl Writer<'_> {
             return Ok(());
         };
         let (whole, time) = in_pool(self.write, at, || parts.finish()).await?;
-        let Write { destination, facts, scratch, progress, .. } = self.write;
+        let Write { destination, facts, scratch, progress, compute } = self.write;
         let encode_time = encode_time + time;
-        let commit = Commit { store: destination.store.as_ref(), scratch, device: &facts.device, encode_time };
+        let commit = Commit { store: destination.store.as_ref(), scratch, device: &facts.device, encode_time, compute };
         let (_writing, began) = (progress.enter(Stage::Write), Instant::now());
         self.written.slices += 1;
         self.written.objects += at.objects;

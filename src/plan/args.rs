@@ -32,7 +32,7 @@ pub struct PlanArgs {
 #[derive(Debug, Clone, Default, Args)]
 pub struct PlanningFlags {
     /// Sweep also what earlier runs at DEST finished under the same settings
-    #[arg(long, help_heading = "Which objects")]
+    #[arg(long, help_heading = "Which objects", conflicts_with = "retry_failed")]
     pub include_finished: bool,
     /// Only what earlier runs at DEST rejected for one of these reasons, and no run has finished since [reasons if none is
     /// named: vanished, changed, denied, fetch_failed, panicked]

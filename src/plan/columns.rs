@@ -169,6 +169,13 @@ fn size(cell: &str) -> Result<u64, String> {
 pub(super) fn time(cell: &str) -> Result<DateTime<Utc>, String> {
     // With a T or a space, as query engines print it; without a zone it is UTC.
     let (text, naive) = (cell.trim().trim_end_matches(" UTC"), "%Y-%m-%d %H:%M:%S%.f");
+    // DuckDB and PostgreSQL leave the minutes of a zone out.
+    let text = match text.len().checked_sub(3) {
+        Some(zone) if zone >= 19 && text.is_char_boundary(zone) && text[zone..].starts_with(['+', '-']) => {
+            &format!("{text}:00").replacen(' ', "T", 1)
+        }
+        _ => text,
+    };
     let found = DateTime::parse_from_rfc3339(text).map(|time| time.to_utc());
     let found =
         found.or_else(|_| chrono::NaiveDateTime::parse_from_str(&text.replace('T', " "), naive).map(|t| t.and_utc()));
@@ -247,6 +254,8 @@ mod tests {
             "2016-11-06 21:32:05",
             "2016-11-06 21:32:05.000 UTC",
             "2016-11-06T22:32:05+01:00",
+            "2016-11-06 22:32:05+01",
+            "2016-11-06 21:32:05.000000+00",
         ] {
             assert_eq!(time(text), Ok(expected), "{text}");
         }

@@ -19,8 +19,9 @@ use crate::results::record::Provenance;
 use crate::scorers::OpenStore;
 use crate::settings::Settings;
 use crate::shutdown::unless_stopped;
-use crate::storage::Store;
+use crate::storage::memory::MemoryStore;
 use crate::storage::open::open_destination;
+use crate::storage::{Location, Store};
 
 /// `deepsweep plan`.
 #[derive(Debug, Clone, Copy)]
@@ -61,21 +62,29 @@ pub async fn plan(
         // The weights are let go again: a planner has room for keys alone.
         let basis = Basis::of(&Instruments::open(settings, store, display).await?);
         let compute = Compute::new(settings.threads)?;
-        let destination = open_destination(&settings.out, &settings.s3).await?;
+        let destination = match &settings.out {
+            // A folder that is not there has nothing, and a dry run makes none.
+            Location::Local(folder) if asked.dry_run && !folder.exists() => Arc::new(MemoryStore::new("")),
+            out => open_destination(out, &settings.s3).await?,
+        };
         let destination = destination.as_ref();
         if let Some(plan) = standing(settings, &basis, destination).await? {
+            check_shards(&plan, asked.shards)?;
             return Ok(shown::table(&plan, None, &settings.out.to_string(), asked.dry_run));
         }
         let draft = draft(settings, &basis, asked.shards, &compute, &progress, destination).await?;
         let promised = Some(draft.promised);
         let plan = if asked.dry_run { draft.plan } else { draft.commit(destination).await? };
+        // Another planner may have been first.
+        plan.check_same(settings, &basis.fingerprint)?;
+        check_shards(&plan, asked.shards)?;
         Ok(shown::table(&plan, promised, &settings.out.to_string(), asked.dry_run))
     };
     let planning = Box::pin(planning);
     let planned = unless_stopped(shutdown, async {
         tokio::select! {
             planned = planning => planned,
-            () = heartbeat::watch(&progress, display, metrics) => Err(Error::TryAgain("the display ended".to_owned())),
+            never = heartbeat::watch(&progress, display, metrics) => match never {},
         }
     });
     let planned = planned.await;
@@ -101,6 +110,17 @@ pub async fn find_or_make(
     let plan = draft(settings, basis, shards, compute, progress, destination).await?.commit(destination).await?;
     plan.check_same(settings, &basis.fingerprint)?; // another planner may have been first
     Ok(plan)
+}
+
+fn check_shards(plan: &Plan, asked: Shards) -> Result<(), Error> {
+    let planned = plan.shards.len();
+    match asked {
+        Shards::Exactly(asked) if asked as usize != planned => Err(Error::Usage(format!(
+            "run {:?} was planned with --shards {planned}, found {asked}: a plan is made once; choose another --run-id",
+            plan.run_id
+        ))),
+        _ => Ok(()),
+    }
 }
 
 async fn standing(settings: &Settings, basis: &Basis, destination: &dyn Store) -> Result<Option<Plan>, Error> {

@@ -18,7 +18,7 @@ use crate::results::standing::below;
 use crate::storage::{ObjectMeta, Store};
 use crate::tables::SCHEMA_VERSION;
 use crate::tables::media::Status;
-use crate::tables::part::{FINGERPRINT, SCHEMA};
+use crate::tables::part::{FINGERPRINT, LIMITS, SCHEMA};
 use crate::tables::stored::{Cursor, EarlierMedia, PartFile, number_of, stated, text};
 
 /// What is looked for.
@@ -26,9 +26,11 @@ use crate::tables::stored::{Cursor, EarlierMedia, PartFile, number_of, stated, t
 pub struct Wanted<'a> {
     /// Under which objects count as finished.
     pub fingerprint: &'a str,
+    /// Under which what was rejected by limits is finished too.
+    pub limits: &'a str,
     /// Where the objects are that are planned.
     pub bucket: &'a str,
-    /// Classes whose objects are tried again: then rejected ones do not count as finished.
+    /// Classes whose objects are tried again: such a row does not finish its object.
     pub retry: Option<&'a BTreeSet<RejectionClass>>,
 }
 
@@ -50,11 +52,19 @@ impl Earlier {
         let parts = below(store, "media/").await?;
         let parts: Vec<ObjectMeta> = parts.into_values().filter(|part| part.key.ends_with(".parquet")).collect();
         let looks = parts.iter().map(|part| async move {
-            let (fingerprint, bucket) = (wanted.fingerprint.to_owned(), wanted.bucket.to_owned());
+            let [fingerprint, limits, bucket] = [wanted.fingerprint, wanted.limits, wanted.bucket].map(str::to_owned);
             let retry = wanted.retry.cloned();
             let fetched = fetch(store, part, scratch).await?;
-            let read = move || read(&fetched.part, &fingerprint, &bucket, retry.as_ref());
-            let wrong = |what: String| Error::Input(format!("part {:?} of an earlier run: {what}", part.key));
+            let read = move || {
+                let (fingerprint, limits, bucket) = (&*fingerprint, &*limits, &*bucket);
+                read(&fetched.part, Wanted { fingerprint, limits, bucket, retry: retry.as_ref() })
+            };
+            let wrong = |what: String| {
+                Error::Input(format!(
+                    "part {:?} of an earlier run: {what}; --include-finished plans without a look at earlier runs",
+                    part.key
+                ))
+            };
             let (found, _) = compute.run(read).await.map_err(|panic| wrong(panic.message))?;
             found.map_err(wrong)
         });
@@ -95,19 +105,16 @@ fn upper_half(id: u128) -> u64 {
     (id >> 64) as u64
 }
 
-fn read(
-    part: &PartFile,
-    fingerprint: &str,
-    bucket: &str,
-    retry: Option<&BTreeSet<RejectionClass>>,
-) -> Result<Earlier, String> {
+fn read(part: &PartFile, wanted: Wanted<'_>) -> Result<Earlier, String> {
     let metadata = ParquetMetaDataReader::new().parse_and_finish(part).map_err(|e| e.to_string())?;
     let mut found = Earlier::default();
     // Columns of another schema may mean something else: such rows are history, and their objects are swept again.
     if stated(&metadata, SCHEMA) != Some(SCHEMA_VERSION.to_string().as_str()) {
         return Ok(found);
     }
+    let Wanted { fingerprint, limits, bucket, retry } = wanted;
     let is_same = stated(&metadata, FINGERPRINT) == Some(fingerprint);
+    let same_limits = stated(&metadata, LIMITS) == Some(limits);
     let mut rows = Cursor::<EarlierMedia>::new(part, &metadata.into())?;
     let mut last = None;
     while let Some((columns, row)) = rows.row()? {
@@ -115,7 +122,10 @@ fn read(
         if last.replace(id) != Some(id) {
             let is_rejected = columns.status.value(row) == Status::Rejected.as_str();
             let class = text(&columns.error_class, row).and_then(RejectionClass::named);
-            let is_final = class.is_some_and(|class| class.is_final() && retry.is_none());
+            let is_final = class.is_some_and(|class| {
+                let is_wanted = retry.is_some_and(|retry| retry.contains(&class));
+                class.is_final() && (same_limits || !class.is_by_limits()) && !is_wanted
+            });
             if is_same && (!is_rejected || is_final) {
                 found.finished.push(id);
             }

@@ -6,18 +6,22 @@
 use crate::pipeline::sample::Sampling;
 use crate::storage::ObjectMeta;
 
+// Seconds of one core of an AMD EPYC, without a scorer: `tests/bench/expected.sh` holds them against what things take.
+
 /// Any object: a request, a look at its first bytes, its rows.
 const OBJECT_SECS: f64 = 0.002;
-/// A photograph, whatever its size: finding faces in a picture of a megapixel, and scoring one or two.
-const IMAGE_SECS: f64 = 0.05;
+/// A photograph, whatever its size: finding faces in a picture of half a megapixel.
+const IMAGE_SECS: f64 = 0.02;
 /// Decoding it, and the larger pyramid of a larger picture.
-const IMAGE_SECS_PER_MB: f64 = 0.08;
+const IMAGE_SECS_PER_MB: f64 = 0.065;
 /// Starting decoders of a video, and finding out what there is.
-const VIDEO_SECS: f64 = 0.5;
-/// A wanted frame: the way to it from the last key frame, and what a photograph costs.
+const VIDEO_SECS: f64 = 0.2;
+/// Finding faces in a wanted frame of 1080p.
 const FRAME_SECS: f64 = 0.08;
-/// Reading through the file for its packets.
-const VIDEO_SECS_PER_MB: f64 = 0.01;
+/// Decoding on the way to wanted frames.
+const VIDEO_SECS_PER_MB: f64 = 0.1;
+/// The way to a frame from the last key frame, at most: where they stand ten seconds apart, half of what there is between.
+const FRAME_WAY_MB: f64 = 2.0;
 /// What a megabyte of video shows, at 2 Mbit/s: the length decides how many frames are wanted of it.
 const VIDEO_SECS_IN_MB: f64 = 4.0;
 /// Key frames of a second, at one in two, and all of them, at 25.
@@ -58,7 +62,9 @@ pub fn core_seconds(object: &ObjectMeta, sampling: Sampling, no_video: bool, kno
         (Some(known), _) => f64::from(known),
         (None, Promised::Video) if no_video => 0.0,
         (None, Promised::Video) => {
-            VIDEO_SECS + VIDEO_SECS_PER_MB * megabytes + FRAME_SECS * frames(sampling, megabytes)
+            let frames = frames(sampling, megabytes);
+            let decoded_megabytes = megabytes.min(frames * FRAME_WAY_MB);
+            VIDEO_SECS + VIDEO_SECS_PER_MB * decoded_megabytes + FRAME_SECS * frames
         }
         // Half of what has no ending is media, in an archive that names nothing.
         (None, Promised::Unknown) => (IMAGE_SECS + IMAGE_SECS_PER_MB * megabytes) / 2.0,
@@ -74,5 +80,36 @@ fn frames(sampling: Sampling, megabytes: f64) -> f64 {
         Sampling::Every(time) => (shown_secs / time.as_secs_f64()).min(shown_secs * FRAMES_PER_SEC),
         Sampling::Keyframes => shown_secs * KEYFRAMES_PER_SEC,
         Sampling::All => shown_secs * FRAMES_PER_SEC,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{core_seconds, frames};
+    use crate::pipeline::sample::Sampling;
+    use crate::storage::ObjectMeta;
+
+    fn check(key: &str, megabytes: f64, took: f64) {
+        let size_bytes = (megabytes * 1e6) as u64;
+        let object = ObjectMeta { key: key.into(), size_bytes, etag: None, version_id: None, modified: None };
+        let expected = core_seconds(&object, Sampling::Frames(32), false, None);
+        assert!(expected > took / 2.0 && expected < took * 2.0, "{key}: expected {expected}, took {took}");
+    }
+
+    #[test]
+    fn what_is_expected_is_what_was_measured_within_a_factor_of_two() {
+        check("group.jpg", 0.117, 0.053);
+        check("multiface.jpg", 0.301, 0.052);
+        check("telephone.jpg", 3.7, 0.256);
+        check("camera.jpg", 8.3, 0.528);
+        check("five_seconds.mp4", 2.5, 2.48);
+        check("a_minute.mp4", 30.4, 5.72);
+        check("ten_minutes.mp4", 303.6, 9.65);
+    }
+
+    #[test]
+    fn all_frames_of_a_longer_video_are_more() {
+        assert!(frames(Sampling::All, 10.0) > frames(Sampling::Keyframes, 10.0));
+        assert!(frames(Sampling::All, 10.0) > frames(Sampling::All, 5.0));
     }
 }

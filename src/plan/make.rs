@@ -3,8 +3,6 @@
 //! Streams: what is held of each object is the 16 bytes by which earlier runs knew it. Objects go to a file without a name
 //! as they are listed, since the shards are known only when all of them are, and from there into the files of the shards.
 
-use std::io::BufWriter;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -20,6 +18,7 @@ use super::expected::{Promised, core_seconds};
 use super::objects::{SliceReader, SliceWriter};
 use super::shards::deal;
 use super::slices::{Cutter, SliceFacts};
+use super::spill::{Spilled, finer, recut, spill};
 use super::{LeftOut, Plan, Shard, file_key};
 use crate::error::Error;
 use crate::fingerprint::Fingerprint;
@@ -32,7 +31,7 @@ use crate::results::record::{Provenance, Setting};
 use crate::settings::Settings;
 use crate::storage::{ObjectMeta, Store, StoreError};
 use crate::tables::SCHEMA_VERSION;
-use crate::tables::stored::{PartBytes, PartFile};
+use crate::tables::stored::PartFile;
 
 /// How many shards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +73,8 @@ pub struct PromisedCounts {
 #[derive(Default)]
 struct Listed {
     slices: Vec<SliceFacts>,
+    /// Expected work of each object, in seconds on one core.
+    work: Vec<f32>,
     left_out: LeftOut,
     promised: PromisedCounts,
 }
@@ -87,15 +88,18 @@ impl Planner<'_> {
         let settings = self.settings;
         let retry = settings.retry_failed.as_ref();
         let (bucket, place) = (candidates.bucket().to_owned(), candidates.place().to_owned());
+        let is_list = candidates.is_list();
         let mut earlier = if settings.include_finished && retry.is_none() {
             Earlier::default()
         } else {
-            let wanted = Wanted { fingerprint: &self.fingerprint.whole, bucket: &bucket, retry };
+            let (fingerprint, limits) = (&self.fingerprint.whole, settings.limits());
+            let wanted = Wanted { fingerprint, limits: &limits, bucket: &bucket, retry };
             Earlier::look(destination, wanted, self.compute, &settings.scratch).await?
         };
-        let (to_spill, slices) = mpsc::channel(limits::SPILLED_SLICES);
+        let (to_spill, mut slices) = mpsc::channel(limits::SPILLED_SLICES);
         let scratch = settings.scratch.clone();
-        let spilling = tokio::task::spawn_blocking(move || spill(&scratch, slices));
+        let spilling =
+            tokio::task::spawn_blocking(move || spill(&scratch, std::iter::from_fn(|| slices.blocking_recv())));
         let keys = std::mem::take(&mut earlier.rejected);
         let listed = if retry.is_some() {
             self.list(candidates.of_keys(keys), &bucket, &earlier, to_spill).await
@@ -104,8 +108,9 @@ impl Planner<'_> {
             self.list(all, &bucket, &earlier, to_spill).await.map(|listed| listed.with_repeated(repeated()))
         };
         // Where the disk is full the listing ends early, and this says why.
-        let (spilled, digest) = spilling.await.map_err(|e| Error::Input(format!("the plan: {e}")))??;
-        let Listed { slices, left_out, promised } = listed?;
+        let died = |e| Error::Input(format!("the plan: {e}"));
+        let mut spilled = spilling.await.map_err(died)??;
+        let Listed { mut slices, work, left_out, promised } = listed?;
 
         let total_work: f64 = slices.iter().map(|slice| slice.core_seconds).sum();
         let shards = match self.shards {
@@ -115,13 +120,19 @@ impl Planner<'_> {
                 hours.clamp(1, limits::MAX_SHARDS).min(slices.len().max(1) as u32)
             }
         };
+        if let Some(wanted) = finer(&slices, shards) {
+            let scratch = settings.scratch.clone();
+            let cutting = tokio::task::spawn_blocking(move || recut(&spilled, &work, wanted, &scratch));
+            (spilled, slices) = cutting.await.map_err(died)??;
+        }
+        let Spilled { slices: file, digest } = spilled;
         let dealt = deal(&slices, shards);
         let shard = |of: &Vec<u32>| of.iter().fold(Shard::default(), |sum, slice| sum.with(&slices[*slice as usize]));
         let mut shards: Vec<Shard> = dealt.iter().map(shard).collect();
         if slices.is_empty() {
             shards[0].slices = 1; // tables without rows rather than no tables
         }
-        let digest = hexadecimal(&Sha256::digest(format!("{digest} shards={}", shards.len()))[..8]);
+        let digest = hexadecimal(&Sha256::digest(format!("{digest} {dealt:?}"))[..8]);
         let plan = Plan {
             run_id: settings.run_id.clone(),
             dt: settings.dt.to_string(),
@@ -132,17 +143,19 @@ impl Planner<'_> {
             scorers: self.scorers.to_vec(),
             keep_embeddings: settings.keep_embeddings,
             place,
+            is_list,
             bucket,
             arguments: settings.arguments.clone(),
             settings: Setting::of(&settings.explained),
             digest,
+            slices_per_file: limits::PLAN_FILE_SLICES as u64,
             objects: slices.iter().map(|slice| u64::from(slice.objects)).sum(),
             bytes: slices.iter().map(|slice| slice.bytes).sum(),
             core_seconds: total_work,
             left_out,
             shards,
         };
-        Ok(Draft { plan, promised, dealt, spilled: Arc::new(spilled) })
+        Ok(Draft { plan, promised, dealt, spilled: Arc::new(file) })
     }
 
     async fn list(
@@ -167,6 +180,7 @@ impl Planner<'_> {
             self.progress.listed(object.size_bytes);
             let work = core_seconds(&object, *sampling, self.settings.ffmpeg.is_none(), earlier.core_seconds(id));
             listed.promised.count(Promised::by(&object.key));
+            listed.work.push(work as f32);
             if let Some((facts, slice)) = cutter.add(object, work) {
                 listed.slices.push(facts);
                 if to_spill.send(slice).await.is_err() {
@@ -238,42 +252,6 @@ impl Draft {
         });
         futures::stream::iter(writes).buffer_unordered(limits::PLAN_FILES_AT_ONCE).try_collect::<Vec<()>>().await?;
         plan.put(store).await
-    }
-}
-
-/// Slices as they come → a file of them, and the hash of everything in it.
-fn spill(
-    scratch: &Path,
-    mut slices: mpsc::Receiver<Vec<ObjectMeta>>,
-) -> Result<(SliceReader<PartFile>, String), Error> {
-    let folder: PathBuf = scratch.to_owned();
-    let failed = |e: &dyn std::fmt::Display| {
-        Error::Input(format!(
-            "{}: expected a folder with room for the plan, found: {e}; see --scratch",
-            folder.display()
-        ))
-    };
-    let file = tempfile::tempfile_in(scratch).map_err(|e| failed(&e))?;
-    let mut writer = SliceWriter::new(BufWriter::new(file)).map_err(|e| failed(&e))?;
-    let mut hasher = Sha256::new();
-    while let Some(slice) = slices.blocking_recv() {
-        hash(&mut hasher, &slice);
-        writer.add(&slice).map_err(|e| failed(&e))?;
-    }
-    let file = writer.end().map_err(|e| failed(&e))?.into_inner().map_err(|e| failed(&e))?;
-    let size_bytes = file.metadata().map_err(|e| failed(&e))?.len();
-    let part = PartFile::new(PartBytes::File(Arc::new(file)), size_bytes);
-    Ok((SliceReader::new(part).map_err(|e| failed(&e))?, hexadecimal(&hasher.finalize())))
-}
-
-fn hash(hasher: &mut Sha256, slice: &[ObjectMeta]) {
-    hasher.update((slice.len() as u64).to_le_bytes());
-    for object in slice {
-        hasher.update(object.size_bytes.to_le_bytes());
-        for text in [Some(object.key.as_str()), object.etag.as_deref(), object.version_id.as_deref()] {
-            hasher.update(text.map_or(u64::MAX, |text| text.len() as u64).to_le_bytes());
-            hasher.update(text.unwrap_or_default());
-        }
     }
 }
 

@@ -36,8 +36,10 @@ mod shown;
 pub mod slices;
 pub mod sorted;
 pub mod source;
+mod spill;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -46,9 +48,11 @@ use crate::error::Error;
 use crate::fingerprint::Fingerprint;
 use crate::results::place::RunPlace;
 use crate::results::record::{Provenance, Setting, first_of_run, used};
+use crate::results::standing::below;
 use crate::results::{Destination, read_whole};
 use crate::settings::Settings;
-use crate::storage::{SharedStore, Store, StoreError};
+use crate::storage::{Location, SharedStore, Store, StoreError};
+use crate::tables::SCHEMA_VERSION;
 
 /// `_runs/<run_id>/plan.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,6 +69,8 @@ pub struct Plan {
     pub keep_embeddings: bool,
     /// Where the objects are, as a location: not SOURCE where that is a list of them.
     pub place: String,
+    /// Whether SOURCE was a list of objects, so that nobody needs to list the place.
+    pub is_list: bool,
     /// What rows call that place.
     pub bucket: String,
     /// Everything that decides what the rows are, as flags: what a worker adds to its own.
@@ -73,6 +79,8 @@ pub struct Plan {
     pub settings: Vec<Setting>,
     /// Hash of all objects and how they are dealt out: the name of the folder that holds them.
     pub digest: String,
+    /// Slices in each of the files there, but for the last of a shard.
+    pub slices_per_file: u64,
     pub objects: u64,
     pub bytes: u64,
     /// Expected work on one core.
@@ -124,12 +132,20 @@ impl Plan {
     pub async fn standing(store: &dyn Store, run_id: &str) -> Result<Option<Self>, Error> {
         let key = key(run_id);
         let Some(body) = read_whole(store, &key).await? else { return Ok(None) };
-        let plan = serde_json::from_slice(&body).map_err(|e| {
+        let wrong = |what: &dyn std::fmt::Display| {
             Error::Input(format!(
-                "{key}: expected a plan of deepsweep {}, found another: {e}",
+                "{key}: expected a plan of deepsweep {}, found another: {what}",
                 env!("CARGO_PKG_VERSION")
             ))
-        })?;
+        };
+        let plan: Self = serde_json::from_slice(&body).map_err(|e| wrong(&e))?;
+        if plan.run_id != run_id {
+            return Err(wrong(&format_args!("it is of run {:?}", plan.run_id)));
+        }
+        if plan.schema_version != SCHEMA_VERSION {
+            let (expected, found) = (SCHEMA_VERSION, plan.schema_version);
+            return Err(wrong(&format_args!("expected tables of schema version {expected}, found {found}")));
+        }
         Ok(Some(plan))
     }
 
@@ -177,16 +193,34 @@ impl Plan {
         };
         let (planned, asked) = (by_flag(&self.arguments), by_flag(&settings.arguments));
         let none = String::from("nothing");
+        let is_same_place = self.is_place_of(settings);
         for flag in planned.keys().chain(asked.keys()) {
+            if *flag == "--source" && is_same_place {
+                continue;
+            }
             let (planned, asked) = (planned.get(flag), asked.get(flag));
             if planned != asked {
                 return differs(flag, planned.unwrap_or(&none), asked.unwrap_or(&none));
             }
         }
+        if !is_same_place && !self.is_list {
+            return differs("SOURCE", &self.place, &settings.source.to_string());
+        }
         if settings.dt_is_given && settings.dt.to_string() != self.dt {
             return differs("--dt", &self.dt, &settings.dt.to_string());
         }
         self.check_fingerprint(fingerprint)
+    }
+
+    /// Whether a folder is the planned one, however it is called from here.
+    fn is_place_of(&self, settings: &Settings) -> bool {
+        match &settings.source {
+            Location::Local(path) if !self.is_list && path.is_dir() => {
+                path.canonicalize().is_ok_and(|path| path.as_path() == Path::new(&self.place))
+            }
+            // A file, a bucket, a list: as it was typed.
+            _ => by_flag(&self.arguments).get("--source") == by_flag(&settings.arguments).get("--source"),
+        }
     }
 
     /// # Errors
@@ -237,10 +271,21 @@ pub fn file_key(run_id: &str, digest: &str, shard: u32, file: u64) -> String {
 /// # Errors
 /// `Usage` where a run of this name has parts and no plan.
 pub async fn refuse_unplanned(store: &dyn Store, dt: &str, run_id: &str) -> Result<(), Error> {
-    match first_of_run(store, dt, run_id).await? {
-        // What an earlier planner wrote before it was stopped.
-        Some(found) if found.starts_with(&format!("_runs/{run_id}/plan")) => Ok(()),
-        Some(found) => Err(used(run_id, &found)),
-        None => Ok(()),
+    // On whatever day: whoever lost its plan and goes on tomorrow would have its rows twice.
+    let of_run = format!("/run={run_id}/");
+    let rows = below(store, "media/").await?.into_keys().find(|key| key.contains(&of_run));
+    let found = match rows {
+        Some(found) => found,
+        None => match first_of_run(store, dt, run_id).await? {
+            // What an earlier planner wrote before it was stopped.
+            Some(found) if found.starts_with(&format!("_runs/{run_id}/plan")) => return Ok(()),
+            Some(found) => found,
+            None => return Ok(()),
+        },
+    };
+    // Another planner, and a worker, may have been here since the plan was looked for.
+    match read_whole(store, &key(run_id)).await? {
+        Some(_) => Ok(()),
+        None => Err(used(run_id, &found)),
     }
 }

@@ -23,10 +23,25 @@ pub struct SliceWriter<W: Write + Send> {
 }
 
 impl<W: Write + Send> SliceWriter<W> {
+    /// For a file that stays.
+    ///
     /// # Errors
     /// Settings that the format refuses: a bug.
     pub fn new(output: W) -> Result<Self, ParquetError> {
-        Ok(Self { writer: ArrowWriter::try_new(output, schema(), Some(properties()?))?, slices: 0 })
+        Self::with(output, Compression::ZSTD(ZstdLevel::try_new(1)?))
+    }
+
+    /// For a file that is read once and thrown away: a compressor and a decompressor for each column of each slice take
+    /// longer than what they save is written.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn uncompressed(output: W) -> Result<Self, ParquetError> {
+        Self::with(output, Compression::UNCOMPRESSED)
+    }
+
+    fn with(output: W, compression: Compression) -> Result<Self, ParquetError> {
+        Ok(Self { writer: ArrowWriter::try_new(output, schema(), Some(properties(compression)))?, slices: 0 })
     }
 
     /// # Errors
@@ -98,14 +113,14 @@ fn schema() -> SchemaRef {
 }
 
 /// Sorted keys share their beginnings; the other columns compress as they are. Nobody looks for a row by its value.
-fn properties() -> Result<WriterProperties, ParquetError> {
-    Ok(WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
+fn properties(compression: Compression) -> WriterProperties {
+    WriterProperties::builder()
+        .set_compression(compression)
         .set_dictionary_enabled(false)
         .set_column_encoding(ColumnPath::from("key"), Encoding::DELTA_BYTE_ARRAY)
         .set_statistics_enabled(EnabledStatistics::None)
         .set_created_by(format!("deepsweep {}", env!("CARGO_PKG_VERSION")))
-        .build())
+        .build()
 }
 
 fn batch(objects: &[ObjectMeta]) -> Result<RecordBatch, ParquetError> {
@@ -157,9 +172,9 @@ mod tests {
         let object = |at: usize| ObjectMeta {
             key: format!("a/\u{1F600} {at:05}\n"),
             size_bytes: at as u64 * 7_000_000_000,
-            etag: (at % 2 == 0).then(|| format!("\"{at}\"")),
-            version_id: (at % 3 == 0).then(|| at.to_string()),
-            modified: DateTime::from_timestamp_micros(at as i64 * 1_000_003).filter(|_| at % 5 != 0),
+            etag: (at.is_multiple_of(2)).then(|| format!("\"{at}\"")),
+            version_id: (at.is_multiple_of(3)).then(|| at.to_string()),
+            modified: DateTime::from_timestamp_micros(at as i64 * 1_000_003).filter(|_| !at.is_multiple_of(5)),
         };
         let slices: Vec<Vec<ObjectMeta>> = vec![vec![object(0)], (1..1_700).map(object).collect()];
         let mut writer = SliceWriter::new(vec![]).unwrap();

@@ -15,9 +15,9 @@ use crate::error::Error;
 use crate::limits;
 use crate::results::fetch::{Fetched, fetch};
 use crate::storage::local::LocalStore;
-use crate::storage::open::open_source;
+use crate::storage::open::{open_media, open_source};
 use crate::storage::s3::{S3Options, S3Store};
-use crate::storage::{Location, ObjectMeta, SharedStore, Store, StoreError};
+use crate::storage::{Location, ObjectMeta, SharedStore, Store};
 
 /// What a SOURCE is, by its name alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,7 +116,7 @@ pub async fn open(asked: Asked<'_>) -> Result<Opened, Error> {
         SourceKind::Inventory => {
             let (bucket, sorted) = inventory::read(&asked, &counts).await?;
             let results = results_in(asked, &bucket)?;
-            let store = media_of_bucket(&bucket, asked.s3).await?;
+            let store = open_media(&in_bucket(&bucket), asked.s3).await?;
             let listed = sorted.into_stream(counts_of_duplicates(&counts));
             let objects = listed.try_filter_map(move |entry| {
                 let is_result = results.as_ref().is_some_and(|results| entry.key.starts_with(results));
@@ -128,7 +128,9 @@ pub async fn open(asked: Asked<'_>) -> Result<Opened, Error> {
         SourceKind::KeyList => {
             let Keys { place, sorted } = keys::read(&asked, &counts).await?;
             let (place, store): (_, SharedStore) = match place {
-                keys::Place::Bucket(bucket) => (format!("s3://{bucket}/"), media_of_bucket(&bucket, asked.s3).await?),
+                keys::Place::Bucket(bucket) => {
+                    (format!("s3://{bucket}/"), open_media(&in_bucket(&bucket), asked.s3).await?)
+                }
                 keys::Place::Folder(folder) => {
                     let store = LocalStore::open(&folder, None)?;
                     (store.bucket().to_owned(), Arc::new(store))
@@ -160,15 +162,8 @@ fn counts_of_duplicates(counts: &Arc<Counts>) -> impl Fn(u64) + Clone + Send + '
     move |more| Counts::add(&counts.duplicates, more)
 }
 
-/// The bucket, which need not be one that may be listed.
-async fn media_of_bucket(bucket: &str, s3: &S3Options) -> Result<SharedStore, Error> {
-    let store = S3Store::connect(bucket, s3).await?;
-    match store.check("").await {
-        Ok(()) => {}
-        Err(StoreError::Denied { detail, .. }) => tracing::info!("s3://{bucket} may not be listed: {detail}"),
-        Err(error) => return Err(error.into()),
-    }
-    Ok(Arc::new(store))
+fn in_bucket(bucket: &str) -> Location {
+    Location::S3 { bucket: bucket.to_owned(), prefix: String::new() }
 }
 
 /// The folder of results in the bucket that an inventory lists.

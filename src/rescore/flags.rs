@@ -6,7 +6,7 @@ use bytesize::ByteSize;
 use chrono::NaiveDate;
 use clap::Args;
 
-use crate::cli::{LogFormat, S3Flags, StoreFlags};
+use crate::cli::{LogFlags, S3Flags, StoreFlags};
 use crate::metrics::MetricsFlags;
 use crate::results::place::RunPlace;
 use crate::scorers::ScorerChoice;
@@ -64,12 +64,8 @@ pub struct RescoreArgs {
     /// Take every N-th slice, from the I-th on (from 0); all shards need the same --run-id [default: 0/1]
     #[arg(long, value_name = "I/N", help_heading = "The run")]
     pub shard: Option<Shard>,
-    /// How log lines look [default: text]
-    #[arg(long, help_heading = "The run")]
-    pub log: Option<LogFormat>,
-    /// No progress and no closing table; warnings and errors only
-    #[arg(long, help_heading = "The run")]
-    pub quiet: bool,
+    #[command(flatten)]
+    pub log: LogFlags,
     #[command(flatten)]
     pub metrics: MetricsFlags,
 

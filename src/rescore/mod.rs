@@ -70,7 +70,7 @@ pub async fn rescore(
     let result = tokio::select! {
         result = work.run() => result,
         error = hanging(&shutdown) => Err(error),
-        () = heartbeat::watch(&work.progress, display, metrics) => Err(Error::TryAgain("the display ended".to_owned())),
+        never = heartbeat::watch(&work.progress, display, metrics) => match never {},
     };
     display.clear();
     work.progress.measure();

@@ -106,6 +106,10 @@ impl Recall {
         }
         self.next_seq += 1;
         let MediaOf { media, bucket, rejection, n_frames, n_faces } = recalled;
+        if rejection.is_some() {
+            // What another attempt at its slice may have left of it counts for nothing.
+            self.pass_over(&id)?;
+        }
         let (frames, mut lost) = self.frames(&id, n_frames)?;
         let frames = self.faces(&id, frames, n_faces, &mut lost)?;
         let crops = self.crops(&id, &frames, &lost, if skipped { None } else { Some((scoring, at)) })?;
@@ -117,6 +121,27 @@ impl Recall {
             None => Ok(Embedded { media, frames, crops }),
         };
         Ok(Some(Some(Recalled { bucket, outcome })))
+    }
+
+    /// Reads on behind the rows of a media in every other table.
+    fn pass_over(&mut self, id: &str) -> Result<(), Wrong> {
+        while let Some((columns, row)) = self.frames.row().map_err(|what| ("frames", what))?
+            && columns.media_id.value(row) == id
+        {
+            self.frames.step();
+        }
+        while let Some((columns, row)) = self.faces.row().map_err(|what| ("faces", what))?
+            && columns.media_id.value(row) == id
+        {
+            self.faces.step();
+        }
+        while let Some((columns, row)) = self.embeddings.row().map_err(|what| ("embeddings", what))?
+            && columns.media_id.value(row) == id
+        {
+            self.vectors.vector().map_err(|what| ("embeddings", what))?;
+            self.embeddings.step();
+        }
+        Ok(())
     }
 
     fn frames(&mut self, id: &str, expected: i32) -> Result<(Vec<FrameFaces>, Vec<Lost>), Wrong> {

@@ -83,8 +83,8 @@ impl RescoreSettings {
             shard: args.shard.unwrap_or_default(),
             registry: store.registry.clone().or_else(|| surroundings.registry.clone().map(PathBuf::from)),
             models: StoreChoice { models: store.models.clone(), offline: store.offline },
-            log: args.log.unwrap_or(LogFormat::Text),
-            quiet: args.quiet,
+            log: args.log.log.unwrap_or(LogFormat::Text),
+            quiet: args.log.quiet,
             metrics: MetricsSettings::of(&args.metrics)?,
             s3: s3_options(&args.s3),
         })

@@ -17,7 +17,7 @@ use crate::progress::Progress;
 use crate::results::fetch::Fetched;
 use crate::scorers::ScorerSet;
 use crate::tables::PartContext;
-use crate::tables::part::{DETECTION_FINGERPRINT, EncodedPart};
+use crate::tables::part::{DETECTION_FINGERPRINT, EncodedPart, LIMITS};
 use crate::tables::stored::{number_of, stated};
 
 /// Everything that a slice is made from.
@@ -75,6 +75,7 @@ impl Slice {
             dt: self.dt.clone(),
             fingerprint: fingerprint.whole.clone(),
             detection_fingerprint: fingerprint.detection.clone(),
+            limits: stated(&metadata, LIMITS).unwrap_or_default().to_owned(),
             shard: 0,
             slice: self.slice,
         };
@@ -84,6 +85,7 @@ impl Slice {
             scorers: Arc::clone(&self.scorers),
             keep_embeddings: self.keep_embeddings,
             device: "cpu".to_owned(),
+            limits: context.limits.clone(),
         };
         let mut recall =
             Recall::new(self.parts.each_ref().map(|part| &part.part), self.takes.clone(), self.keep_embeddings)

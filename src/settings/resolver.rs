@@ -109,7 +109,8 @@ impl Resolver {
     }
 
     pub fn explain(&mut self, name: &'static str, value: &dyn Display, origin: Origin) {
-        self.explained.push(Explained { name, value: value.to_string(), origin });
+        let value = without_password(&value.to_string());
+        self.explained.push(Explained { name, value, origin });
     }
 
     /// Keeps a setting for the plan, in place of what was kept of it.
@@ -141,5 +142,32 @@ fn unset(name: &str) -> &'static str {
         "endpoint_url" | "region" | "path_style" => "as AWS configuration has it",
         "ffmpeg" => "the one of PATH",
         _ => "-",
+    }
+}
+
+/// A URL without whom it is for: what is explained is stored with the run and shown to everybody.
+fn without_password(value: &str) -> String {
+    let Some((scheme, rest)) = value.split_once("://") else { return value.to_owned() };
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    match host.rsplit_once('@') {
+        Some((_, host)) if scheme.starts_with("http") => format!("{scheme}://{host}{path}"),
+        _ => value.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_password;
+
+    #[test]
+    fn what_is_explained_holds_no_password() {
+        for (value, shown) in [
+            ("https://me:secret@minio:9000/x@y", "https://minio:9000/x@y"),
+            ("http://minio:9000", "http://minio:9000"),
+            ("s3://bucket/a@b", "s3://bucket/a@b"),
+            ("a@b", "a@b"),
+        ] {
+            assert_eq!(without_password(value), shown);
+        }
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::local::{LocalStore, canonical_as_far_as_it_exists};
 use super::rooted::Rooted;
 use super::s3::{S3Options, S3Store};
-use super::{Location, SharedStore, key};
+use super::{Location, SharedStore, StoreError, key};
 use crate::error::Error;
 
 /// The store behind SOURCE, and the prefix under which to list it. Objects keep their full keys.
@@ -56,6 +56,21 @@ pub async fn open_source(
             Ok((Arc::new(store), prefix.clone()))
         }
     }
+}
+
+/// The store of media whose keys are known: it need not be one that may be listed.
+///
+/// # Errors
+/// As [`open_source`], but for rights that are missing.
+pub async fn open_media(location: &Location, options: &S3Options) -> Result<SharedStore, Error> {
+    let Location::S3 { bucket, prefix } = location else { return Ok(open_source(location, options, None).await?.0) };
+    let store = S3Store::connect(bucket, options).await?;
+    match store.check(prefix).await {
+        Ok(()) => {}
+        Err(StoreError::Denied { detail, .. }) => tracing::info!("{location} may not be listed: {detail}"),
+        Err(error) => return Err(error.into()),
+    }
+    Ok(Arc::new(store))
 }
 
 /// The store behind DEST, its keys relative to DEST. A folder is created where it is missing.

@@ -32,6 +32,7 @@ const ZSTD_LEVEL: i32 = 3;
 pub const SCHEMA: &str = "deepsweep.schema_version";
 pub const FINGERPRINT: &str = "deepsweep.fingerprint";
 pub const DETECTION_FINGERPRINT: &str = "deepsweep.detection_fingerprint";
+pub const LIMITS: &str = "deepsweep.limits";
 
 /// What the file says about itself beside its rows.
 #[derive(Debug, Clone)]
@@ -42,6 +43,8 @@ pub struct PartContext {
     pub fingerprint: String,
     /// Of what found the faces, whoever scored them.
     pub detection_fingerprint: String,
+    /// The limits under which objects were rejected as too large, too slow or of a kind that was not wanted.
+    pub limits: String,
     pub shard: u32,
     pub slice: u64,
 }
@@ -158,11 +161,10 @@ impl EncodedPart {
         let (rows, bytes) = (self.rows, self.body.len());
         let etag = match store.put_new(&self.key, self.body.clone()).await {
             Err(StoreError::AlreadyExists { what }) => {
-                let found: Vec<_> = store.list(&self.key).try_collect().await?;
-                let found = found.into_iter().find(|object| object.key == self.key);
-                let Some(found) = found.filter(|object| object.size_bytes == bytes as u64) else {
+                let found = store.find(&self.key, None).await?;
+                if found.size_bytes != bytes as u64 {
                     return Err(differs(&what));
-                };
+                }
                 let mut body = store.get(&found, 0).await?;
                 let mut left = self.body;
                 while let Some(piece) = body.try_next().await? {
@@ -198,6 +200,7 @@ pub fn properties<T: Table>(context: &PartContext) -> Result<WriterProperties, P
         ("deepsweep.run_id", context.run_id.clone()),
         (FINGERPRINT, context.fingerprint.clone()),
         (DETECTION_FINGERPRINT, context.detection_fingerprint.clone()),
+        (LIMITS, context.limits.clone()),
     ];
     let sorted_by = T::SORTED_BY.iter().filter_map(|name| schema.index_of(name).ok()).map(|i| SortingColumn {
         column_idx: i as i32,

@@ -26,7 +26,7 @@ use crate::pipeline::score::RunFacts;
 use crate::pipeline::scratch::Scratch;
 use crate::pipeline::video::VideoSettings;
 use crate::pipeline::write::Written;
-use crate::pipeline::{Pipeline, Videos};
+use crate::pipeline::{Pipeline, Videos, hanging};
 use crate::plan::Plan;
 use crate::progress::{Display, Progress};
 use crate::results::open_results;
@@ -34,7 +34,8 @@ use crate::scorers::OpenStore;
 use crate::settings::{Settings, Surroundings};
 use crate::shard::{Shard, Told};
 use crate::shutdown::unless_stopped;
-use crate::storage::open::open_source;
+use crate::storage::open::{open_media, open_source};
+use crate::storage::s3::S3Options;
 use crate::storage::{Location, SharedStore};
 
 /// What one worker does of a plan.
@@ -50,26 +51,31 @@ pub struct Worker<'a> {
     pub shutdown: CancellationToken,
 }
 
-/// `deepsweep work`. Returns the closing line.
+/// What a worker finds where it is started.
+#[derive(Clone, Copy)]
+pub struct Around<'a> {
+    /// What an array job says of this child.
+    pub told: Option<Told>,
+    pub surroundings: &'a Surroundings,
+    pub s3: &'a S3Options,
+    pub models: OpenStore<'a>,
+    pub display: &'a Display,
+    pub metrics: &'a Metrics,
+}
+
+/// `deepsweep work`. Returns the closing lines.
 ///
 /// # Errors
 /// No plan, other weights or another program than the plan's, whatever stops a run.
-pub async fn command(
-    args: &WorkArgs,
-    told: Option<Told>,
-    surroundings: &Surroundings,
-    store: OpenStore<'_>,
-    display: &Display,
-    metrics: &Metrics,
-    shutdown: CancellationToken,
-) -> Result<String, Error> {
+pub async fn command(args: &WorkArgs, around: Around<'_>, shutdown: CancellationToken) -> Result<String, Error> {
+    let Around { told, surroundings, s3, models, display, metrics } = around;
     let opening = async {
-        let s3 = crate::models::s3_options(&args.machine.s3);
-        let (results, _) = open_results(&args.run.out, &s3).await?;
+        let (results, _) = open_results(&args.run.out, s3).await?;
         let plan = Plan::of_run(results.as_ref(), &args.run).await?;
         let shards = shards_of(&plan, args.shard, told)?;
-        let settings = Settings::of_plan(&plan.arguments, args.flags(), surroundings)?;
-        let instruments = Instruments::open(&settings, store, display).await?;
+        let mut settings = Settings::of_plan(&plan.arguments, args.flags(), surroundings)?;
+        settings.s3 = s3.clone(); // what it counts is told
+        let instruments = Instruments::open(&settings, models, display).await?;
         plan.check_fingerprint(&instruments.fingerprint)?;
         Ok::<_, Error>((results, plan, shards, settings, instruments))
     };
@@ -88,11 +94,12 @@ pub async fn command(
     let written = Box::pin(worker.work(display, metrics)).await?;
     let took = humantime::format_duration(Duration::from_secs(worker.progress.elapsed().as_secs()));
     Ok(format!(
-        "run {}\n  shards     {} of {}\n  written    {} slices, {} objects, in {took}\n",
+        "run {}\n  shards     {} of {}\n  slices     {} done, {} by others meanwhile\n  objects    {}\n  time       {took}\n",
         plan.run_id,
         worker.shards.len(),
         plan.shards.len(),
         written.slices - written.by_others,
+        written.by_others,
         written.objects,
     ))
 }
@@ -135,7 +142,10 @@ impl Worker<'_> {
         let working = async {
             let mut written = Box::pin(pipeline.run(todo)).await?;
             if let Some(at) = empty {
-                let one = pipeline.write_empty(at).await?;
+                let one = tokio::select! {
+                    one = pipeline.write_empty(at) => one?,
+                    error = hanging(&self.shutdown) => return Err(error),
+                };
                 written.slices += one.slices;
                 written.by_others += one.by_others;
             }
@@ -143,7 +153,7 @@ impl Worker<'_> {
         };
         let result = tokio::select! {
             result = working => result,
-            () = heartbeat::watch(&self.progress, display, metrics) => Err(Error::TryAgain("the display ended".to_owned())),
+            never = heartbeat::watch(&self.progress, display, metrics) => match never {},
         };
         display.clear();
         self.progress.measure();
@@ -153,7 +163,11 @@ impl Worker<'_> {
 
     async fn open_source(&self) -> Result<SharedStore, Error> {
         let place: Location = self.plan.place.parse().map_err(Error::Usage)?;
-        let (source, _) = open_source(&place, &self.settings.s3, None).await?;
+        let source = if self.plan.is_list {
+            open_media(&place, &self.settings.s3).await?
+        } else {
+            open_source(&place, &self.settings.s3, None).await?.0
+        };
         if source.bucket() == self.plan.bucket {
             return Ok(source);
         }
@@ -184,6 +198,7 @@ impl Worker<'_> {
                 scorers: Arc::clone(&instruments.scorers),
                 keep_embeddings: plan.keep_embeddings,
                 device: instruments.device_name.clone(),
+                limits: settings.limits(),
             },
             source,
             destination: plan.destination(Arc::clone(&self.store)),

@@ -3,7 +3,6 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 
 use super::Worker;
@@ -14,7 +13,7 @@ use crate::plan::{Plan, read};
 use crate::progress::Progress;
 use crate::results::Destination;
 use crate::results::standing::below;
-use crate::storage::ObjectMeta;
+use crate::storage::StoreError;
 use crate::tables::part;
 
 /// Goes through shards, and leaves out what stands.
@@ -24,7 +23,7 @@ struct Todo {
     progress: Arc<Progress>,
     shards: VecDeque<u32>,
     shard: u32,
-    slices: BoxStream<'static, Result<(u64, Vec<ObjectMeta>), Error>>,
+    slices: read::Slices,
     /// Media parts of the shard that stood when it was begun.
     standing: BTreeSet<String>,
     next_seq: u64,
@@ -65,7 +64,7 @@ impl Todo {
             while let Some((slice, objects)) = self.slices.try_next().await? {
                 let key = self.key(slice);
                 let stood = self.standing.contains(&key);
-                if stood || (self.next_seq > 0 && is_done(&self.destination, key).await?) {
+                if stood || (self.next_seq > 0 && is_done(&self.destination, &key).await?) {
                     self.progress.left_out(objects.len() as u64, objects.iter().map(|o| o.size_bytes).sum());
                     continue;
                 }
@@ -89,7 +88,12 @@ impl Todo {
     }
 }
 
-/// A slice that was not done when its shard was begun may be by now, by another worker.
-async fn is_done(destination: &Destination, key: String) -> Result<bool, Error> {
-    Ok(below(destination.store.as_ref(), &key).await?.contains_key(&key))
+/// A slice that was not done when its shard was begun may be by now, by another worker. Asked by its key: listing would
+/// read a folder of all parts for each of them, and costs ten times as much of a bucket.
+async fn is_done(destination: &Destination, key: &str) -> Result<bool, Error> {
+    match destination.store.find(key, None).await {
+        Ok(_) => Ok(true),
+        Err(StoreError::NotFound { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }

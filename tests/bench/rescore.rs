@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a program for whoever measures")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a program for whoever measures")]
 //! Makes what `rescore.sh` measures: a finished run with a million embeddings of 768 numbers, by the code that writes the
 //! tables of a run, and two scorers of its tower.
 //!
@@ -8,17 +8,20 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use candle_core::Device;
 use deepsweep::fingerprint::Fingerprint;
 use deepsweep::networks::mtcnn::{Face, FaceBox};
+use deepsweep::pipeline::commit::Commit;
+use deepsweep::pipeline::compute::Compute;
 use deepsweep::pipeline::detect::Detection;
 use deepsweep::pipeline::embed::{Embedded, EmbeddedCrop, FrameFaces};
-use deepsweep::pipeline::list::Media;
+use deepsweep::pipeline::list::{Media, SliceAt};
 use deepsweep::pipeline::score::{RunFacts, rows};
 use deepsweep::pipeline::slice::SliceParts;
 use deepsweep::progress::{Display, Progress};
-use deepsweep::record::{Provenance, Success};
+use deepsweep::results::record::{Provenance, Success};
 use deepsweep::scorers::registry::Registry;
 use deepsweep::scorers::store::{ModelStore, StoreChoice, StoreSettings};
 use deepsweep::scorers::{Opening, Score, ScoredCrop, ScorerChoice, ScorerSet};
@@ -151,7 +154,7 @@ fn media(at: usize, seq: u64, is_video: bool, numbers: &mut Numbers) -> Embedded
         size_px: Some((1920, 1080)),
         duration_s: is_video.then_some(60.0),
         frames_sampled: is_video.then_some(n_frames),
-        ..Media::new(seq, object)
+        ..Media::new(seq, SliceAt::default(), object)
     };
     let (mut frames, mut crops) = (vec![], vec![]);
     for frame in 0..n_frames as usize {
@@ -180,8 +183,16 @@ async fn make(folder: &Path, is_video: bool, embeddings: usize) {
     std::fs::create_dir_all(&out).unwrap();
     let store = LocalStore::open(&out, None).unwrap();
     let fingerprint = Fingerprint::of("made up", &scorers);
-    let facts =
-        RunFacts { bucket: "archive".to_owned(), fingerprint, scorers: Arc::clone(&scorers), keep_embeddings: true };
+    let (bucket, device) = ("archive".to_owned(), "cpu".to_owned());
+    let facts = RunFacts {
+        bucket,
+        fingerprint,
+        scorers: Arc::clone(&scorers),
+        keep_embeddings: true,
+        device,
+        limits: String::new(),
+    };
+    let (scratch, compute) = (std::env::temp_dir(), Compute::new(1).unwrap());
     let total = embeddings.div_ceil(if is_video { 64 } else { 1 });
     let (progress, mut parts) = (Progress::default(), vec![]);
     for (slice, first) in (0..total).step_by(SLICE_MEDIA).enumerate() {
@@ -191,6 +202,7 @@ async fn make(folder: &Path, is_video: bool, embeddings: usize) {
             dt: "2026-01-02".to_owned(),
             fingerprint: facts.fingerprint.whole.clone(),
             detection_fingerprint: facts.fingerprint.detection.clone(),
+            limits: String::new(),
             shard: 0,
             slice: slice as u64,
         };
@@ -202,9 +214,9 @@ async fn make(folder: &Path, is_video: bool, embeddings: usize) {
             made.iter().for_each(|rows| progress.finished(rows));
             tables.add(&made).unwrap();
         }
-        for part in tables.finish().unwrap() {
-            parts.push(part.commit(&store).await.unwrap());
-        }
+        let commit =
+            Commit { store: &store, scratch: &scratch, device: "cpu", encode_time: Duration::ZERO, compute: &compute };
+        parts.extend(commit.commit(tables.finish().unwrap()).await.unwrap().expect("a folder of its own"));
     }
     let success = Success {
         run_id: "made",
@@ -213,7 +225,7 @@ async fn make(folder: &Path, is_video: bool, embeddings: usize) {
         fingerprint: Some(&facts.fingerprint.whole),
         detection_fingerprint: Some(&facts.fingerprint.detection),
         device: "cpu",
-        scorers: Provenance::of(&scorers),
+        scorers: &Provenance::of(&scorers),
         rescored_from: None,
         settings: &[],
         tally: &progress.tally(),

@@ -48,6 +48,10 @@
 //! - `plan_work_finish`   three steps give the rows of one; what is left out, tried again, missing or refused
 //! - `scale_kills`        SIGKILL at every call to S3, carried out or not, and the next attempt
 //! - `slice_disputes`     two attempts at one slice that saw different things
+//! - `scale_faults`       a tenth of all calls to S3 fails, in every way: the rows of a run in which none does
+//! - `scale_servers`      runs that are killed at servers that know no conditions, and at moto
+//! - `scale_signals`      SIGTERM to a worker and to a planner
+//! - `scale_tiny`         a hundred thousand tiny objects: their rate, and memory that does not grow
 //! - `scale_workers`      two workers on a shard, ten of whom three are killed, a schedule that delivers twice
 //!
 //! Videos and animations:
@@ -128,7 +132,11 @@ mod run_readers;
 mod run_scorers;
 mod run_signals;
 mod run_sources;
+mod scale_faults;
 mod scale_kills;
+mod scale_servers;
+mod scale_signals;
+mod scale_tiny;
 mod scale_workers;
 mod scorer_files;
 mod scorer_prompts;

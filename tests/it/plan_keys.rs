@@ -140,7 +140,8 @@ async fn lookups_that_fail_stop_the_job_but_for_one_object_that_is_closed_to_us(
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys.txt");
     std::fs::write(&path, &list).unwrap();
-    let options = deepsweep::storage::s3::S3Options { max_attempts: 1, ..server.options() };
+    let throttle_patience = std::time::Duration::ZERO;
+    let options = deepsweep::storage::s3::S3Options { max_attempts: 1, throttle_patience, ..server.options() };
     let message = found_for(path.to_str().unwrap(), &options, None, false).await.err().unwrap();
     assert!(message.contains("009.jpg") && message.contains("try again later"), "{message}");
 }

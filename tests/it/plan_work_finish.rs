@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use crate::planned::{OUT, archive, check_same, landed, step, succeed, sweep, undisturbed};
-use crate::program::{Landed, Sweep, finish, landed_in_folder, rows};
+use crate::program::{Landed, Sweep, deepsweep, finish, landed_in_folder, rows};
 use crate::run_sources::{BUCKET, PICTURES, folder_of_pictures, text};
-use crate::servers::faults::{Fault, Operation};
+use crate::servers::faults::{Fault, Operation, When};
 
 fn json(landed: &Landed, key: &str) -> Value {
     serde_json::from_slice(&landed[key]).unwrap()
@@ -89,7 +89,11 @@ fn finish_names_what_is_missing_and_what_is_too_much() {
     let body = server.get("results", second).unwrap();
     server.remove("results", second);
     refused(&["faces/dt=2026-01-02/run=first/part-00001-000001.parquet", "found none"]);
+    server.put("results", "_runs/first/SUCCESS.json", "{}");
     server.put("results", second, body.clone());
+    let told = finish(step("finish", &[], &environment));
+    assert!(told.code == Some(3) && told.stderr.contains("remove it"), "{}", told.stderr);
+    server.remove("results", "_runs/first/SUCCESS.json");
     server.put("results", "faces/dt=2026-01-02/run=first/part-00001-000009.parquet", body);
     refused(&["part-00001-000009.parquet"]);
 }
@@ -133,6 +137,27 @@ fn a_dry_run_writes_nothing_and_says_what_there_is_to_do() {
         assert!(finished.stdout.contains(said), "expected {said:?} in\n{}", finished.stdout);
     }
     assert!(landed(&server).is_empty());
+    let out = tempfile::tempdir().unwrap();
+    let folder = out.path().join("new");
+    succeed(sweep("plan", &["--dry-run", "--out", text(&folder)], &server.environment()));
+    assert!(!folder.exists());
+}
+
+#[test]
+fn no_shard_is_left_without_work_where_there_is_an_object_for_each() {
+    let (source, out) = (folder_of_pictures(), tempfile::tempdir().unwrap());
+    for copy in 0..3 {
+        for name in PICTURES {
+            std::fs::copy(source.path().join(name), source.path().join(format!("{copy}-{name}"))).unwrap();
+        }
+    }
+    let arguments = ["plan", text(source.path()), "--out", text(out.path()), "--scorer", "none", "--run-id", "first"];
+    succeed(deepsweep(&[&arguments[..], &["--shards", "5"]].concat(), &[]));
+    let plan = json(&landed_in_folder(out.path()), "_runs/first/plan.json");
+    let shards = plan["shards"].as_array().unwrap();
+    let objects: Vec<u64> = shards.iter().map(|shard| shard["objects"].as_u64().unwrap()).collect();
+    assert_eq!(objects.iter().sum::<u64>(), 4 * PICTURES.len() as u64);
+    assert!(objects.iter().all(|objects| *objects > 0), "{objects:?}");
 }
 
 #[test]
@@ -201,7 +226,9 @@ fn work_and_finish_are_refused_by_another_scorer_and_by_a_run_that_is_none() {
     // Plans are made once: another one under the same name is refused.
     let finished = finish(sweep("plan", &["--min-face-px", "50"], &environment));
     assert!(finished.code == Some(2) && finished.stderr.contains("--min-face-px"), "{}", finished.stderr);
-    let again = succeed(sweep("plan", &[], &environment));
+    let finished = finish(sweep("plan", &["--shards", "2"], &environment));
+    assert!(finished.code == Some(2) && finished.stderr.contains("--shards"), "{}", finished.stderr);
+    let again = succeed(sweep("plan", &["--shards", "1"], &environment));
     assert!(again.stdout.contains("objects    2 "), "{}", again.stdout);
     let key = "_runs/first/plan.json";
     let plan = String::from_utf8(server.get("results", key).unwrap().to_vec()).unwrap();
@@ -210,4 +237,128 @@ fn work_and_finish_are_refused_by_another_scorer_and_by_a_run_that_is_none() {
     let finished = finish(step("work", &[], &environment));
     assert!(finished.code == Some(2) && finished.stderr.contains("fingerprint"), "{}", finished.stderr);
     assert!(rows(&landed(&server), "media").is_empty(), "{OUT}");
+}
+
+#[test]
+fn a_run_that_lost_its_plan_is_not_planned_again_on_another_day() {
+    let server = archive(2);
+    let environment = server.environment();
+    succeed(sweep("run", &[], &environment));
+    for key in ["_runs/first/plan.json", "_runs/first/SUCCESS.json"] {
+        server.remove("results", key);
+    }
+    let arguments =
+        ["run", "s3://archive/", "--out", OUT, "--scorer", "none", "--run-id", "first", "--include-finished"];
+    let finished = finish(deepsweep(&[&arguments[..], &["--dt", "2026-01-03"]].concat(), &environment));
+    assert!(finished.code == Some(2) && finished.stderr.contains("--run-id"), "{}", finished.stderr);
+    assert_eq!(rows(&landed(&server), "media").len(), 2);
+}
+
+#[test]
+fn what_attempts_disagree_about_is_scored_by_nobody_and_keeps_no_run_from_being_scored_again() {
+    let (source, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let good = crate::root().join("tests/media/good/portrait_small.jpg");
+    for name in ["a.jpg", "b.jpg", "c.jpg"] {
+        std::fs::copy(&good, source.path().join(name)).unwrap();
+    }
+    let run = format!("{}/_runs/first", text(out.path()));
+    let begin =
+        ["plan", text(source.path()), "--out", text(out.path()), "--scorer", "untrained-demo", "--run-id", "first"];
+    let work = ["work", run.as_str(), "--threads", "2"];
+    succeed(deepsweep(&[&begin[..], &["--dt", "2026-01-02"]].concat(), &[]));
+    succeed(deepsweep(&work, &[]));
+    // As if the worker had died between its parts; and then an object is gone.
+    for table in ["media", "frames"] {
+        std::fs::remove_dir_all(out.path().join(table)).unwrap();
+    }
+    std::fs::remove_file(source.path().join("b.jpg")).unwrap();
+    succeed(deepsweep(&work, &[]));
+    succeed(deepsweep(&["finish", &run, "--max-failed", "1"], &[]));
+    let again = ["rescore", run.as_str(), "--scorer", "untrained-demo", "--run-id", "again", "--dt", "2026-01-02"];
+    succeed(deepsweep(&again, &[]));
+    let landed = landed_in_folder(out.path());
+    for run_id in ["first", "again"] {
+        let of_run: Landed = landed
+            .iter()
+            .filter(|(key, _)| key.contains(&format!("run={run_id}/")))
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect();
+        let told: Vec<Value> = rows(&of_run, "media").iter().map(|row| row["error_class"].clone()).collect();
+        assert_eq!(told, [Value::Null, "fetch_failed".into(), Value::Null], "{run_id}");
+    }
+}
+
+#[test]
+fn an_object_that_is_still_denied_keeps_no_other_from_being_tried_again() {
+    let server = archive(4);
+    let environment = server.environment();
+    let denied = Fault::Status(403, "AccessDenied");
+    for key in ["000.mp4", "001.mp4"] {
+        server.fail_key(Operation::Get, key, When::From(1), denied);
+    }
+    succeed(sweep("run", &["--max-failed", "1"], &environment));
+    server.clear_rules();
+    for operation in [Operation::Get, Operation::Head] {
+        server.fail_key(operation, "000.mp4", When::From(1), denied);
+    }
+    succeed(sweep("run", &["--retry-failed", "--max-failed", "1", "--run-id", "again"], &environment));
+    let again: Landed = landed(&server).into_iter().filter(|(key, _)| key.contains("run=again/")).collect();
+    let told: Vec<(Value, Value)> =
+        rows(&again, "media").iter().map(|row| (row["key"].clone(), row["error_class"].clone())).collect();
+    assert_eq!(told, [("000.mp4".into(), "denied".into()), ("001.mp4".into(), Value::Null)]);
+}
+
+#[test]
+fn what_limits_rejected_is_swept_again_under_other_limits_and_not_under_the_same() {
+    let (source, out) = (folder_of_pictures(), tempfile::tempdir().unwrap());
+    let keys = |run_id: &str, flags: &[&str]| {
+        let flags = [&["--run-id", run_id, "--suffix", ".jpg"][..], flags].concat();
+        Sweep { source: text(source.path()), out: text(out.path()), scorer: "none", flags: &flags }.succeed(&[]);
+        let landed = landed_in_folder(out.path());
+        let of_run: Landed = landed.into_iter().filter(|(key, _)| key.contains(&format!("run={run_id}/"))).collect();
+        rows(&of_run, "media").len()
+    };
+    let pictures = PICTURES.iter().filter(|name| name.ends_with(".jpg")).count();
+    assert_eq!(keys("one", &["--max-pixels", "10"]), pictures);
+    assert_eq!(keys("two", &["--max-pixels", "10"]), 0);
+    assert_eq!(keys("three", &[]), pictures);
+    assert_eq!(keys("four", &["--max-pixels", "10"]), 0);
+}
+
+#[test]
+fn a_plan_of_other_tables_or_of_another_run_is_no_plan_of_this_one() {
+    let server = archive(2);
+    succeed(sweep("plan", &[], &server.environment()));
+    let key = "_runs/first/plan.json";
+    let plan = String::from_utf8(server.get("results", key).unwrap().to_vec()).unwrap();
+    for (from, to, said) in [
+        ("\"schema_version\": 3", "\"schema_version\": 4", "schema version"),
+        ("\"run_id\": \"first\"", "\"run_id\": \"second\"", "second"),
+        ("{", "[", "plan.json"),
+    ] {
+        server.put("results", key, plan.replacen(from, to, 1));
+        for command in ["work", "finish"] {
+            let finished = finish(step(command, &[], &server.environment()));
+            assert_eq!(finished.code, Some(3), "{}", finished.stderr);
+            assert!(finished.stderr.contains(said), "expected {said:?} in\n{}", finished.stderr);
+        }
+    }
+}
+
+#[test]
+fn a_list_of_keys_is_swept_by_workers_who_may_not_list() {
+    let server = archive(4);
+    let lists = tempfile::tempdir().unwrap();
+    let list = lists.path().join("keys.txt");
+    std::fs::write(&list, "s3://archive/001.mp4\ns3://archive/000.mp4\ns3://archive/gone.mp4\n").unwrap();
+    server.fail_key(Operation::List, "", When::From(1), Fault::Status(403, "AccessDenied"));
+    let out = tempfile::tempdir().unwrap();
+    let arguments = ["run", text(&list), "--out", text(out.path()), "--scorer", "none", "--threads", "2"];
+    succeed(deepsweep(&arguments, &server.environment()));
+    let told: Vec<(Value, Value)> = rows(&landed_in_folder(out.path()), "media")
+        .iter()
+        .map(|row| (row["key"].clone(), row["status"].clone()))
+        .collect();
+    let row = |key: &str, status: &str| (Value::from(key), Value::from(status));
+    assert_eq!(told, [row("000.mp4", "ok"), row("001.mp4", "no_face"), row("gone.mp4", "rejected")]);
 }

@@ -42,9 +42,13 @@ pub type Row = Map<String, Value>;
 /// Every object at a destination by its key, control files included.
 pub type Landed = BTreeMap<String, Bytes>;
 
+/// Names another build of the program than the one that was built with the tests.
+const PROGRAM: &str = "DEEPSWEEP_PROGRAM";
+
 /// The program with these arguments, not started yet.
 pub fn deepsweep(arguments: &[&str], environment: &[(&'static str, String)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_deepsweep"));
+    let program = std::env::var_os(PROGRAM).unwrap_or_else(|| env!("CARGO_BIN_EXE_deepsweep").into());
+    let mut command = Command::new(program);
     command
         .args(arguments)
         .env_clear()

@@ -221,3 +221,29 @@ fn the_closing_table_and_success_json_say_what_was_found() {
     }
     assert_eq!(parts.len(), landed.keys().filter(|key| !key.starts_with("_runs/")).count());
 }
+
+// --- What the README promises.
+
+#[test]
+fn every_promise_of_the_readme_names_tests_that_there_are() {
+    let readme = std::fs::read_to_string(crate::root().join("README.md")).unwrap();
+    let section = readme.split_once("### What deepsweep promises").unwrap().1.split("\n## ").next().unwrap();
+    let rows: Vec<&str> = section.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+    assert!(rows.len() > 10, "{rows:?}");
+    let folder = crate::root().join("tests/it");
+    let sources: Vec<(String, String)> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "rs"))
+        .map(|path| (path.file_stem().unwrap().to_str().unwrap().to_owned(), std::fs::read_to_string(&path).unwrap()))
+        .collect();
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
+        let tests: Vec<&str> = cells.last().unwrap().split('`').skip(1).step_by(2).collect();
+        assert!(cells.len() == 2 && !tests.is_empty(), "{row}");
+        for test in tests {
+            let is_test = |(file, text): &(String, String)| file == test || text.contains(&format!("fn {test}()"));
+            assert!(sources.iter().any(is_test), "{test} of {row}");
+        }
+    }
+}

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use image::{Rgb, RgbImage};
 
-use crate::program::{Sweep, await_end, landed_in_folder, rows};
+use crate::program::{Finished, Sweep, await_end, landed_in_folder, rows};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -22,7 +22,12 @@ fn peak_bytes(child: &Child) -> Option<u64> {
 
 /// Runs to a good end and returns its peak. The last look is at most 2 ms old, in which a run writes its
 /// closing table.
-pub fn measure(mut command: Command) -> u64 {
+pub fn measure(command: Command) -> u64 {
+    measured(command).0
+}
+
+/// The same, and what the run said.
+pub fn measured(mut command: Command) -> (u64, Finished) {
     let mut child = command.spawn().unwrap();
     let mut peak = 0;
     while child.try_wait().unwrap().is_none() {
@@ -32,7 +37,7 @@ pub fn measure(mut command: Command) -> u64 {
     let finished = await_end(child);
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
     assert!(peak > MIB, "{peak} bytes: the measurement failed");
-    peak
+    (peak, finished)
 }
 
 /// A folder that holds `picture` so many times, by hard links.

@@ -13,7 +13,7 @@ const BUCKET: &str = "archive";
 const SLICE_OBJECTS: usize = 1_000;
 
 /// Long enough for a busy machine, short of every timeout that could end a run by itself.
-const QUICKLY: Duration = Duration::from_secs(10);
+pub const QUICKLY: Duration = Duration::from_secs(10);
 
 /// The deadline for a write that hangs, and what a busy machine adds; AWS Batch kills after 30 s.
 const BEFORE_THE_KILL: Duration = Duration::from_secs(27);
@@ -23,7 +23,7 @@ fn picture() -> Vec<u8> {
 }
 
 /// Waits until `so`; a minute is more than any start takes.
-fn wait_until(what: &str, so: impl Fn() -> bool) {
+pub fn wait_until(what: &str, so: impl Fn() -> bool) {
     let give_up = Instant::now() + Duration::from_secs(60);
     while !so() {
         assert!(Instant::now() < give_up, "{what} did not happen in a minute");
@@ -31,17 +31,17 @@ fn wait_until(what: &str, so: impl Fn() -> bool) {
     }
 }
 
-fn signal(child: &Child, name: &str) {
+pub fn signal(child: &Child, name: &str) {
     let sent = std::process::Command::new("/bin/sh").args(["-c", &format!("kill -{name} {}", child.id())]).status();
     assert!(sent.unwrap().success());
 }
 
-fn stop(child: Child, name: &str) -> Finished {
+pub fn stop(child: Child, name: &str) -> Finished {
     signal(&child, name);
     await_end(child)
 }
 
-fn check_stopped(finished: &Finished, within: Duration, said: &str) {
+pub fn check_stopped(finished: &Finished, within: Duration, said: &str) {
     assert_eq!(finished.code, Some(75), "{}", finished.stderr);
     assert!(finished.elapsed < within, "{:?}\n{}", finished.elapsed, finished.stderr);
     assert!(finished.stderr.contains(said), "expected {said:?} in\n{}", finished.stderr);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use deepsweep::error::{Rejection, RejectionClass};
 use deepsweep::pipeline::commit::Commit;
+use deepsweep::pipeline::compute::Compute;
 use deepsweep::pipeline::score::MediaRows;
 use deepsweep::pipeline::slice::SliceParts;
 use deepsweep::storage::Store;
@@ -55,14 +56,21 @@ async fn commit(store: &Arc<MemoryStore>, saw: &[Saw]) -> bool {
         dt: "2026-01-02".into(),
         fingerprint: "f".into(),
         detection_fingerprint: "d".into(),
+        limits: String::new(),
         shard: 0,
         slice: 0,
     };
     let mut parts = SliceParts::new(&context, false).unwrap();
     let rows: Vec<MediaRows> = saw.iter().enumerate().map(|(at, saw)| rows(at, *saw)).collect();
     parts.add(&rows).unwrap();
-    let scratch = std::env::temp_dir();
-    let commit = Commit { store: store.as_ref(), scratch: &scratch, device: "cpu", encode_time: Duration::ZERO };
+    let (scratch, compute) = (std::env::temp_dir(), Compute::new(1).unwrap());
+    let commit = Commit {
+        store: store.as_ref(),
+        scratch: &scratch,
+        device: "cpu",
+        encode_time: Duration::ZERO,
+        compute: &compute,
+    };
     commit.commit(parts.finish().unwrap()).await.unwrap().is_some()
 }
 
@@ -114,7 +122,7 @@ async fn an_object_that_only_one_attempt_could_read_is_rejected_and_may_be_tried
     let failed = Err(RejectionClass::FetchFailed);
     check(&[Ok(2), failed], &[Ok(2), Ok(3)], &[None, Some("fetch_failed")]).await;
     check(&[Ok(2), Ok(3)], &[Ok(2), failed], &[None, Some("fetch_failed")]).await;
-    check(&[Ok(2), Ok(3)], &[Err(RejectionClass::Vanished), Ok(3)], &[Some("vanished"), None]).await;
+    check(&[Ok(2), Ok(3)], &[Err(RejectionClass::Vanished), Ok(3)], &[Some("fetch_failed"), None]).await;
     // Two minds about its content: neither is the last word.
     check(&[Ok(2), Ok(3)], &[Ok(2), Err(RejectionClass::Corrupt)], &[None, Some("fetch_failed")]).await;
 }

@@ -62,7 +62,8 @@ async fn requests_at_once_settle_at_what_the_server_takes_and_come_back_when_it_
     assert!(refused * 5 <= gets, "{refused} of {gets} requests were refused");
 
     server.clear_rules();
-    for objects in objects[1_000..].chunks(1_000) {
+    // A round of good answers for each step: from 1 to 64 that is 2,016 of them.
+    for objects in objects[1_000..].chunks(1_000).cycle().take(4) {
         assert!(read_all(&store, objects).await.iter().all(Result::is_ok));
     }
     let pace = store.pace().unwrap();

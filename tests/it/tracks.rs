@@ -79,7 +79,14 @@ fn media_of(kind: &'static str) -> Media {
 fn facts(scorers: ScorerSet) -> RunFacts {
     let bucket = "b".to_owned();
     let fingerprint = Fingerprint { detection: "d".to_owned(), whole: "f".to_owned() };
-    RunFacts { bucket, fingerprint, scorers: Arc::new(scorers), keep_embeddings: true, device: "cpu".to_owned() }
+    RunFacts {
+        bucket,
+        fingerprint,
+        scorers: Arc::new(scorers),
+        keep_embeddings: true,
+        device: "cpu".to_owned(),
+        limits: String::new(),
+    }
 }
 
 fn rows_of(kind: &'static str, scorers: ScorerSet) -> MediaRows {

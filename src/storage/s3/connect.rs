@@ -10,6 +10,7 @@ use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::meta::region::RegionProviderChain;
 use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
@@ -136,7 +137,14 @@ pub async fn find_credentials(options: &S3Options) -> Result<String, StoreError>
 
 async fn credentials_of(shared: &SdkConfig) -> Result<Credentials, StoreError> {
     let found = match shared.credentials_provider() {
-        Some(provider) => provider.provide_credentials().await.map_err(|error| causes(&error)),
+        Some(provider) => match provider.provide_credentials().await {
+            // Somebody has them, and was slow or out of order: a thousand children that start at once see that.
+            Err(error @ (CredentialsError::ProviderTimedOut(_) | CredentialsError::ProviderError(_))) => {
+                let what = "AWS credentials".to_owned();
+                return Err(StoreError::Transient { what, detail: causes(&error) });
+            }
+            found => found.map_err(|error| causes(&error)),
+        },
         None => Err("no provider is configured".to_owned()),
     };
     let reason = match found {

@@ -12,16 +12,15 @@ use super::{Link, unquoted};
 use crate::storage::{ObjectMeta, StoreError};
 
 pub(super) async fn find(link: Arc<Link>, key: String, version_id: Option<String>) -> Result<ObjectMeta, StoreError> {
-    let request = link.client.head_object().bucket(&link.place.bucket).key(&key);
-    let found = match request.set_version_id(version_id.clone()).send().await {
+    let request = link.client.head_object().bucket(&link.place.bucket).key(&key).set_version_id(version_id.clone());
+    let send = || async { request.clone().send().await.map_err(|error| Failure::of("HeadObject", &error)) };
+    let found = match link.pace.keep(send).await {
         Ok(found) => found,
-        Err(error) => match Failure::of("HeadObject", &error) {
-            // An answer to HEAD has no body that could say more.
-            Failure { status: Some(404), .. } => {
-                return Err(StoreError::NotFound { what: link.place.object(&key) });
-            }
-            failure => return Err(failure.into_store_error(&link.place, Some(&key))),
-        },
+        // An answer to HEAD has no body that could say more.
+        Err(Failure { status: Some(404), .. }) => {
+            return Err(StoreError::NotFound { what: link.place.object(&key) });
+        }
+        Err(failure) => return Err(failure.into_store_error(&link.place, Some(&key))),
     };
     Ok(ObjectMeta {
         size_bytes: found.content_length().and_then(|size| u64::try_from(size).ok()).unwrap_or_default(),

@@ -34,8 +34,8 @@ pub use throttles::Throttles;
 /// One try and four more, over about 15 s: longer outages are the scheduler's to wait out.
 const MAX_ATTEMPTS: u32 = 5;
 
-/// The largest part (64 MiB) at 4 Mbit/s, with the answer.
-const PUT_TIMEOUT: Duration = Duration::from_secs(180);
+/// What an answer may take once all bytes were sent. Most parts are small, and a write that hangs holds up those behind it.
+const PUT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a throttle is waited out before a request fails. S3 makes room for a busy prefix within minutes, and a job that
 /// ends meanwhile comes back to the same throttle with less done.
@@ -62,7 +62,7 @@ pub struct S3Options {
     pub conditional_writes: bool,
     /// Of each request, the first included.
     pub max_attempts: u32,
-    /// Of one attempt to write an object, its answer included; longer where it is so large that the slowest uplink takes longer.
+    /// Of one attempt to write an object, beside what its bytes take on the slowest uplink.
     pub put_timeout: Duration,
     /// How long a throttle is waited out.
     pub throttle_patience: Duration,

@@ -32,7 +32,7 @@ const MAX_TRIES: u32 = 5;
 /// Doubles with each try.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
-/// The slowest uplink that a long upload is waited for: 4 Mbit/s, as with parts.
+/// The slowest uplink that an upload is waited for: 4 Mbit/s.
 const SLOWEST_BYTES_PER_SEC: u64 = 500_000;
 
 /// One PutObject takes no more; larger files would need an upload in parts.
@@ -73,8 +73,8 @@ impl Payload {
     }
 
     /// Of one try: the read timeout runs from the first byte sent, so it must leave room for the upload.
-    fn timeout(&self, least: Duration) -> Duration {
-        least.max(Duration::from_secs(self.size_bytes() / SLOWEST_BYTES_PER_SEC))
+    fn timeout(&self, answer: Duration) -> Duration {
+        answer + Duration::from_secs(self.size_bytes() / SLOWEST_BYTES_PER_SEC)
     }
 }
 

@@ -73,7 +73,7 @@ columns! {
 
 columns! {
     /// Of `media`: how people call them.
-    MediaNames { media_id: StringArray, bucket: StringArray, key: StringArray, }
+    MediaNames { media_id: StringArray, bucket: StringArray, key: StringArray, status: StringArray, }
 }
 
 columns! {

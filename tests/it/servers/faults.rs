@@ -91,6 +91,8 @@ struct Inner {
     /// Calls from here on are throttled while more than so many are in flight.
     capacity: Option<usize>,
     throttled: u64,
+    /// Calls that a rule hit.
+    struck: u64,
     /// A call was ordered to freeze everything, and what has become of it.
     freeze: Option<Freeze>,
 }
@@ -143,6 +145,11 @@ impl Faults {
     /// Answers of [`Faults::throttle_above`].
     pub fn throttled(&self) -> u64 {
         self.inner.lock().unwrap().throttled
+    }
+
+    /// How many calls a rule hit.
+    pub fn struck(&self) -> u64 {
+        self.inner.lock().unwrap().struck
     }
 
     /// Calls from their arrival to the beginning of their answer, or to the end of a client that went away.
@@ -215,6 +222,7 @@ impl Faults {
                 ordered = Some(rule.fault);
             }
         }
+        inner.struck += u64::from(ordered.is_some());
         if matches!(ordered, Some(Fault::FreezeBefore | Fault::FreezeAfter)) {
             inner.freeze = Some(Freeze::Ordered);
         }

@@ -188,6 +188,11 @@ impl S3Server {
         self.backend.faults.throttled()
     }
 
+    /// How many calls a rule hit so far.
+    pub fn struck(&self) -> u64 {
+        self.backend.faults.struck()
+    }
+
     /// Calls whose answers have not begun.
     pub fn in_flight(&self) -> usize {
         self.backend.faults.in_flight()
