@@ -10,7 +10,7 @@ use crate::heartbeat;
 use crate::instruments::Instruments;
 use crate::metrics::Metrics;
 use crate::pipeline::{compute::Compute, hanging};
-use crate::plan::command::{Basis, find_or_make};
+use crate::plan::command::{Basis, Planning};
 use crate::plan::make::Shards;
 use crate::progress::{Display, Progress};
 use crate::scorers::OpenStore;
@@ -36,10 +36,12 @@ pub async fn run(
     let planning = async {
         let instruments = Instruments::open(settings, models, display).await?;
         let store = open_destination(&settings.out, &settings.s3).await?;
-        let basis = Basis::of(&instruments);
+        let (basis, shards, destination) = (&Basis::of(&instruments), Shards::Exactly(1), store.as_ref());
+        let (compute, progress) = (&compute, &*progress);
+        let planning = Planning { settings, basis, shards, compute, progress, destination };
         let plan = tokio::select! {
-            plan = find_or_make(settings, &basis, Shards::Exactly(1), &compute, &progress, store.as_ref()) => plan?,
-            never = heartbeat::watch(&progress, display, metrics) => match never {},
+            plan = planning.find_or_make() => plan?,
+            never = heartbeat::watch(progress, display, metrics) => match never {},
         };
         Ok((instruments, store, plan))
     };

@@ -16,6 +16,7 @@ use crate::metrics::Metrics;
 use crate::pipeline::compute::Compute;
 use crate::progress::{Display, Progress};
 use crate::results::record::Provenance;
+use crate::results::standing::below;
 use crate::scorers::OpenStore;
 use crate::settings::Settings;
 use crate::shutdown::unless_stopped;
@@ -68,15 +69,15 @@ pub async fn plan(
             out => open_destination(out, &settings.s3).await?,
         };
         let destination = destination.as_ref();
-        if let Some(plan) = standing(settings, &basis, destination).await? {
+        let (basis, shards, compute, progress) = (&basis, asked.shards, &compute, &*progress);
+        let planning = Planning { settings, basis, shards, compute, progress, destination };
+        if let Some(plan) = planning.standing().await? {
             check_shards(&plan, asked.shards)?;
             return Ok(shown::table(&plan, None, &settings.out.to_string(), asked.dry_run));
         }
-        let draft = draft(settings, &basis, asked.shards, &compute, &progress, destination).await?;
+        let draft = planning.draft().await?;
         let promised = Some(draft.promised);
-        let plan = if asked.dry_run { draft.plan } else { draft.commit(destination).await? };
-        // Another planner may have been first.
-        plan.check_same(settings, &basis.fingerprint)?;
+        let plan = if asked.dry_run { draft.plan } else { planning.commit(draft).await? };
         check_shards(&plan, asked.shards)?;
         Ok(shown::table(&plan, promised, &settings.out.to_string(), asked.dry_run))
     };
@@ -92,24 +93,71 @@ pub async fn plan(
     planned
 }
 
-/// The plan that stands and is what the settings ask for, or a new one.
-///
-/// # Errors
-/// As [`plan`].
-pub async fn find_or_make(
-    settings: &Settings,
-    basis: &Basis,
-    shards: Shards,
-    compute: &Compute,
-    progress: &Progress,
-    destination: &dyn Store,
-) -> Result<Plan, Error> {
-    if let Some(plan) = standing(settings, basis, destination).await? {
-        return Ok(plan);
+/// What a plan is made of and where it goes.
+#[derive(Debug, Clone, Copy)]
+pub struct Planning<'a> {
+    pub settings: &'a Settings,
+    pub basis: &'a Basis,
+    pub shards: Shards,
+    pub compute: &'a Compute,
+    pub progress: &'a Progress,
+    pub destination: &'a dyn Store,
+}
+
+impl Planning<'_> {
+    /// The plan that stands and is what the settings ask for, or a new one.
+    ///
+    /// # Errors
+    /// As [`plan`].
+    pub async fn find_or_make(self) -> Result<Plan, Error> {
+        match self.standing().await? {
+            Some(plan) => Ok(plan),
+            None => self.commit(self.draft().await?).await,
+        }
     }
-    let plan = draft(settings, basis, shards, compute, progress, destination).await?.commit(destination).await?;
-    plan.check_same(settings, &basis.fingerprint)?; // another planner may have been first
-    Ok(plan)
+
+    async fn standing(self) -> Result<Option<Plan>, Error> {
+        let Some(plan) = Plan::standing(self.destination, &self.settings.run_id).await? else { return Ok(None) };
+        plan.check_same(self.settings, &self.basis.fingerprint)?;
+        tracing::info!(run_id = plan.run_id, objects = plan.objects, "this run was planned before: it goes on");
+        Ok(Some(plan))
+    }
+
+    async fn commit(self, draft: Draft) -> Result<Plan, Error> {
+        let plan = draft.commit(self.destination).await?;
+        plan.check_same(self.settings, &self.basis.fingerprint)?; // another planner may have been first
+        Ok(plan)
+    }
+
+    async fn draft(self) -> Result<Draft, Error> {
+        let Self { settings, basis, shards, compute, progress, destination } = self;
+        let earlier = below(destination, "media/").await?;
+        refuse_unplanned(destination, &earlier, &settings.dt.to_string(), &settings.run_id).await?;
+        let candidates = Candidates::open(settings).await?;
+        let Basis { fingerprint, scorers } = basis;
+        let draft = Planner { settings, fingerprint, scorers, shards, compute, progress }
+            .draft(destination, earlier, candidates)
+            .await?;
+        let Plan { objects, left_out, .. } = &draft.plan;
+        match (objects, left_out.finished) {
+            (0, 0) => tracing::warn!(
+                "{}: no object was found that the filters let through; the tables are empty",
+                settings.source
+            ),
+            (0, finished) => tracing::warn!(
+                "{}: earlier runs at {} finished all {finished} objects under the same settings; the tables of this run are \
+                 empty (--include-finished sweeps them again)",
+                settings.source,
+                settings.out
+            ),
+            (_, 0) => {}
+            (_, finished) => tracing::info!(
+                "{finished} objects are left out, which earlier runs finished under the same settings (--include-finished sweeps \
+                 them again)"
+            ),
+        }
+        Ok(draft)
+    }
 }
 
 fn check_shards(plan: &Plan, asked: Shards) -> Result<(), Error> {
@@ -121,45 +169,4 @@ fn check_shards(plan: &Plan, asked: Shards) -> Result<(), Error> {
         ))),
         _ => Ok(()),
     }
-}
-
-async fn standing(settings: &Settings, basis: &Basis, destination: &dyn Store) -> Result<Option<Plan>, Error> {
-    let Some(plan) = Plan::standing(destination, &settings.run_id).await? else { return Ok(None) };
-    plan.check_same(settings, &basis.fingerprint)?;
-    tracing::info!(run_id = plan.run_id, objects = plan.objects, "this run was planned before: it goes on");
-    Ok(Some(plan))
-}
-
-async fn draft(
-    settings: &Settings,
-    basis: &Basis,
-    shards: Shards,
-    compute: &Compute,
-    progress: &Progress,
-    destination: &dyn Store,
-) -> Result<Draft, Error> {
-    refuse_unplanned(destination, &settings.dt.to_string(), &settings.run_id).await?;
-    let candidates = Candidates::open(settings).await?;
-    let Basis { fingerprint, scorers } = basis;
-    let draft =
-        Planner { settings, fingerprint, scorers, shards, compute, progress }.draft(destination, candidates).await?;
-    let Plan { objects, left_out, .. } = &draft.plan;
-    match (objects, left_out.finished) {
-        (0, 0) => tracing::warn!(
-            "{}: no object was found that the filters let through; the tables are empty",
-            settings.source
-        ),
-        (0, finished) => tracing::warn!(
-            "{}: earlier runs at {} finished all {finished} objects under the same settings; the tables of this run are \
-             empty (--include-finished sweeps them again)",
-            settings.source,
-            settings.out
-        ),
-        (_, 0) => {}
-        (_, finished) => tracing::info!(
-            "{finished} objects are left out, which earlier runs finished under the same settings (--include-finished sweeps \
-             them again)"
-        ),
-    }
-    Ok(draft)
 }

@@ -3,7 +3,7 @@
 //! Every part of `media` there is read once, some columns of it. What is kept is 16 bytes of each finished object, 16 of
 //! each video, and the keys of rejected ones where they are asked for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use arrow_array::Array;
@@ -14,7 +14,6 @@ use crate::error::{Error, RejectionClass};
 use crate::limits;
 use crate::pipeline::compute::Compute;
 use crate::results::fetch::fetch;
-use crate::results::standing::below;
 use crate::storage::{ObjectMeta, Store};
 use crate::tables::SCHEMA_VERSION;
 use crate::tables::media::Status;
@@ -47,10 +46,15 @@ pub struct Earlier {
 
 impl Earlier {
     /// # Errors
-    /// A destination that cannot be listed, a part that cannot be read.
-    pub async fn look(store: &dyn Store, wanted: Wanted<'_>, compute: &Compute, scratch: &Path) -> Result<Self, Error> {
-        let parts = below(store, "media/").await?;
-        let parts: Vec<ObjectMeta> = parts.into_values().filter(|part| part.key.ends_with(".parquet")).collect();
+    /// A part that cannot be read.
+    pub async fn look(
+        store: &dyn Store,
+        media_parts: BTreeMap<String, ObjectMeta>,
+        wanted: Wanted<'_>,
+        compute: &Compute,
+        scratch: &Path,
+    ) -> Result<Self, Error> {
+        let parts: Vec<ObjectMeta> = media_parts.into_values().filter(|part| part.key.ends_with(".parquet")).collect();
         let looks = parts.iter().map(|part| async move {
             let [fingerprint, limits, bucket] = [wanted.fingerprint, wanted.limits, wanted.bucket].map(str::to_owned);
             let retry = wanted.retry.cloned();

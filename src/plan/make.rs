@@ -3,6 +3,7 @@
 //! Streams: what is held of each object is the 16 bytes by which earlier runs knew it. Objects go to a file without a name
 //! as they are listed, since the shards are known only when all of them are, and from there into the files of the shards.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -80,11 +81,16 @@ struct Listed {
 }
 
 impl Planner<'_> {
-    /// Lists the source and deals it out. Writes nothing but to the scratch folder.
+    /// Lists the source and deals it out. Writes nothing but to the scratch folder. `media_parts`: those of all earlier runs.
     ///
     /// # Errors
     /// A source that cannot be listed, earlier results that cannot be read, a scratch folder that is full.
-    pub async fn draft(self, destination: &dyn Store, candidates: Candidates) -> Result<Draft, Error> {
+    pub async fn draft(
+        self,
+        destination: &dyn Store,
+        media_parts: BTreeMap<String, ObjectMeta>,
+        candidates: Candidates,
+    ) -> Result<Draft, Error> {
         let settings = self.settings;
         let retry = settings.retry_failed.as_ref();
         let (bucket, place) = (candidates.bucket().to_owned(), candidates.place().to_owned());
@@ -94,7 +100,7 @@ impl Planner<'_> {
         } else {
             let (fingerprint, limits) = (&self.fingerprint.whole, settings.limits());
             let wanted = Wanted { fingerprint, limits: &limits, bucket: &bucket, retry };
-            Earlier::look(destination, wanted, self.compute, &settings.scratch).await?
+            Earlier::look(destination, media_parts, wanted, self.compute, &settings.scratch).await?
         };
         let (to_spill, mut slices) = mpsc::channel(limits::SPILLED_SLICES);
         let scratch = settings.scratch.clone();

@@ -48,10 +48,9 @@ use crate::error::Error;
 use crate::fingerprint::Fingerprint;
 use crate::results::place::RunPlace;
 use crate::results::record::{Provenance, Setting, first_of_run, used};
-use crate::results::standing::below;
 use crate::results::{Destination, read_whole};
 use crate::settings::Settings;
-use crate::storage::{Location, SharedStore, Store, StoreError};
+use crate::storage::{Location, ObjectMeta, SharedStore, Store, StoreError};
 use crate::tables::SCHEMA_VERSION;
 
 /// `_runs/<run_id>/plan.json`.
@@ -266,16 +265,21 @@ pub fn file_key(run_id: &str, digest: &str, shard: u32, file: u64) -> String {
     format!("_runs/{run_id}/plan-{digest}/shard-{shard:05}-{file:03}.parquet")
 }
 
-/// A run is planned once: parts of a run that was not planned are never mixed with those of a plan.
+/// A run is planned once: parts of a run that was not planned are never mixed with those of a plan. `media_parts`: all that stand
+/// at the destination, whatever the run.
 ///
 /// # Errors
 /// `Usage` where a run of this name has parts and no plan.
-pub async fn refuse_unplanned(store: &dyn Store, dt: &str, run_id: &str) -> Result<(), Error> {
+pub async fn refuse_unplanned(
+    store: &dyn Store,
+    media_parts: &BTreeMap<String, ObjectMeta>,
+    dt: &str,
+    run_id: &str,
+) -> Result<(), Error> {
     // On whatever day: whoever lost its plan and goes on tomorrow would have its rows twice.
     let of_run = format!("/run={run_id}/");
-    let rows = below(store, "media/").await?.into_keys().find(|key| key.contains(&of_run));
-    let found = match rows {
-        Some(found) => found,
+    let found = match media_parts.keys().find(|key| key.contains(&of_run)) {
+        Some(found) => found.clone(),
         None => match first_of_run(store, dt, run_id).await? {
             // What an earlier planner wrote before it was stopped.
             Some(found) if found.starts_with(&format!("_runs/{run_id}/plan")) => return Ok(()),

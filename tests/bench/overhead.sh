@@ -6,6 +6,7 @@
 # Text alone, which no thread computes on: KIND=text. The first round of each fills the system's cache and is not counted.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+source tests/bench/measure.sh
 
 rounds=${ROUNDS:-5}
 files=${FILES:-20000}
@@ -33,34 +34,24 @@ PYTHON
 fi
 
 # Prints seconds by the clock, seconds of processors, and the peak of memory in MiB.
-measure() {
+measure_run() {
   local dest
   dest=$(mktemp -d "$out/dest.XXXXXX")
-  python3 - "$1" run "$out/files" --scorer none --out "$dest" --run-id again --quiet <<'PYTHON'
-import resource, subprocess, sys, time
-begin = time.monotonic()
-code = subprocess.run(sys.argv[1:], stdin=subprocess.DEVNULL).returncode
-clock = time.monotonic() - begin
-used = resource.getrusage(resource.RUSAGE_CHILDREN)
-print(f"{clock:.3f} {used.ru_utime + used.ru_stime:.3f} {used.ru_maxrss / 1024:.0f}")
-sys.exit(code)
-PYTHON
+  measure "$1" run "$out/files" --scorer none --out "$dest" --run-id again --quiet
   rm -r "$dest"
 }
-
-median() { sort -n | awk '{ all[NR] = $1 } END { print NR % 2 ? all[(NR + 1) / 2] : (all[NR / 2] + all[NR / 2 + 1]) / 2 }'; }
 
 echo "date      $(date -u +%F)"
 echo "commit    $(git describe --always --dirty 2>/dev/null || echo unknown)"
 echo "machine   $(grep -m1 'model name' /proc/cpuinfo 2>/dev/null | cut -d: -f2- | xargs), $(getconf _NPROCESSORS_ONLN) cores"
 echo "run       $files files, $kind"
-for program in "${programs[@]}"; do measure "$program" >/dev/null; done
+for program in "${programs[@]}"; do measure_run "$program" >/dev/null; done
 
 : >"$out/figures"
 printf '\n%-6s %-40s %9s %9s %9s %6s\n' round program "clock s" "cores s" "peak MiB" load
 for round in $(seq "$rounds"); do
   for program in "${programs[@]}"; do
-    figures=$(measure "$program")
+    figures=$(measure_run "$program")
     echo "$program $figures" >>"$out/figures"
     # shellcheck disable=SC2086 # three words
     printf '%-6s %-40s %9s %9s %9s %6s\n' "$round" "$program" $figures "$(cut -d' ' -f1 /proc/loadavg)"

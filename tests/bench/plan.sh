@@ -9,6 +9,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 source jobs/setup.sh
+source tests/bench/measure.sh
 
 rounds=${1:-3}
 objects=${OBJECTS:-10000000}
@@ -38,7 +39,7 @@ export AWS_ACCESS_KEY_ID=none AWS_SECRET_ACCESS_KEY=none AWS_REGION=us-east-1
 
 # Prints seconds by the clock, seconds of processors, the peak of memory in MiB, slices, and the expected work of the
 # largest shard against the mean.
-measure() {
+measure_case() {
   local dest=$out/dest flags=(--shards "$shards") source
   rm -rf "$dest"
   mkdir "$dest"
@@ -69,8 +70,6 @@ PYTHON
   rm -rf "$dest"
 }
 
-median() { sort -n | awk '{ all[NR] = $1 } END { print NR % 2 ? all[(NR + 1) / 2] : (all[NR / 2] + all[NR / 2 + 1]) / 2 }'; }
-
 echo "date      $(date -u +%F)"
 echo "commit    $(git describe --always --dirty 2>/dev/null || echo unknown)"
 echo "machine   $(grep -m1 'model name' /proc/cpuinfo 2>/dev/null | cut -d: -f2- | xargs), $(getconf _NPROCESSORS_ONLN) cores"
@@ -79,7 +78,7 @@ echo "run       $objects objects, $shards shards"
 printf '\n%-6s %-8s %8s %8s %9s %9s %7s %9s %6s\n' round case "clock s" "cores s" "peak MiB" objects slices max/mean load
 for round in $(seq "$rounds"); do
   for case in "${cases[@]}"; do
-    figures=$(measure "$case")
+    figures=$(measure_case "$case")
     read -r clock cores peak planned slices balance <<<"$figures"
     echo "$case $clock $cores $peak" >>"$out/figures"
     printf '%-6s %-8s %8s %8s %9s %9s %7s %9s %6s\n' "$round" "$case" "$clock" "$cores" "$peak" "${planned:--}" \

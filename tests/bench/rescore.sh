@@ -8,6 +8,7 @@
 # The run is local and in the system's cache: the first of each kind of round fills it and is not counted.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+source tests/bench/measure.sh
 
 rounds=${1:-5}
 kind=${KIND:-videos}
@@ -25,23 +26,13 @@ if [ ! -s "$out/results/_runs/made/SUCCESS.json" ]; then
 fi
 
 # Prints seconds by the clock, seconds of processors, and the peak of memory in MiB.
-measure() {
+measure_run() {
   local results
   results=$(mktemp -d)
-  python3 - "$deepsweep" rescore "$out/results/_runs/made" --scorer "$out/$1" --out "$results" --run-id again --quiet \
-    ${flags[@]+"${flags[@]}"} <<'PYTHON'
-import resource, subprocess, sys, time
-begin = time.monotonic()
-code = subprocess.run(sys.argv[1:], stdin=subprocess.DEVNULL).returncode
-clock = time.monotonic() - begin
-used = resource.getrusage(resource.RUSAGE_CHILDREN)
-print(f"{clock:.3f} {used.ru_utime + used.ru_stime:.3f} {used.ru_maxrss / 1024:.0f}")
-sys.exit(code)
-PYTHON
+  measure "$deepsweep" rescore "$out/results/_runs/made" --scorer "$out/$1" --out "$results" --run-id again --quiet \
+    ${flags[@]+"${flags[@]}"}
   rm -r "$results"
 }
-
-median() { sort -n | awk '{ all[NR] = $1 } END { print NR % 2 ? all[(NR + 1) / 2] : (all[NR / 2] + all[NR / 2 + 1]) / 2 }'; }
 
 echo "date      $(date -u +%F)"
 echo "commit    $(git describe --always --dirty 2>/dev/null || echo unknown)"
@@ -50,13 +41,13 @@ echo "run       $embeddings embeddings of $kind${FLAGS:+, $FLAGS}"
 for table in media frames faces tracks embeddings; do
   echo "  $table    $(find "$out/results/$table" -name '*.parquet' -printf '%s\n' | awk '{ sum += $1 } END { print sum + 0, "bytes in", NR, "parts" }')"
 done
-for head in pooled projected; do measure "$head" >/dev/null; done
+for head in pooled projected; do measure_run "$head" >/dev/null; done
 
 : >"$out/figures"
 printf '\n%-6s %-10s %10s %10s %10s\n' round head "clock s" "cores s" "peak MiB"
 for round in $(seq "$rounds"); do
   for head in pooled projected; do
-    figures=$(measure "$head")
+    figures=$(measure_run "$head")
     echo "$head $figures" >>"$out/figures"
     # shellcheck disable=SC2086 # three words
     printf '%-6s %-10s %10s %10s %10s\n' "$round" "$head" $figures
