@@ -133,7 +133,8 @@ pub struct Flags {
     #[arg(long, short, value_name = "DEST")]
     pub out: Option<String>,
     /// A name of `deepsweep models list`, a scorer folder, `none` (detections only) or `untrained-demo` (random weights,
-    /// to try the way through); may be repeated: each scorer has rows of its own [default: clip-b32]
+    /// to try the way through); with +bf16 behind it, its tower in bfloat16; may be repeated: each scorer has rows of its
+    /// own [default: clip-b32]
     #[arg(long, value_name = "NAME|FOLDER")]
     pub scorer: Vec<ScorerChoice>,
     /// Take scorers whose licence forbids commercial use: you have read it

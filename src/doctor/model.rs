@@ -6,7 +6,7 @@ use super::{Finding, missing, ok, warning};
 use crate::error::Error;
 use crate::scorers::registry::{Entry, Registry};
 use crate::scorers::store::{ModelStore, Presence};
-use crate::scorers::{ScorerChoice, read_folder};
+use crate::scorers::{ScorerChoice, precision, read_folder};
 use crate::storage::Location;
 
 /// What was asked for.
@@ -19,14 +19,20 @@ pub struct Scorers {
 
 pub(super) async fn examine(scorers: &Scorers, findings: &mut Vec<Finding>) {
     for choice in &scorers.choices {
+        let (choice, precision) = precision::of(choice);
         let name = choice.to_string();
         findings.push(match choice {
-            ScorerChoice::None | ScorerChoice::UntrainedDemo => ok("model", name, "needs no files"),
+            ScorerChoice::None | ScorerChoice::UntrainedDemo => ok("model", name.clone(), "needs no files"),
             ScorerChoice::Named(_) => match named(scorers, &name).await {
                 Ok(finding) => finding,
                 Err(error) => missing("model", &name, error.to_string(), "deepsweep models list"),
             },
         });
+        if !precision.is_here() {
+            let (rounded, found) =
+                (format!("{name}{}", precision::BF16_ENDING), "no AVX512-BF16 in this CPU".to_owned());
+            findings.push(missing("model", rounded, found, &format!("--scorer {name}")));
+        }
     }
 }
 

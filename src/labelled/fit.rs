@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::results::source::Source;
 use crate::scorers::derive::Derived;
 use crate::scorers::registry::Registry;
-use crate::scorers::{EmbeddingRecipe, Opening, ScorerChoice, ScorerSet, Tap};
+use crate::scorers::{EmbeddingRecipe, Opening, ScorerChoice, ScorerSet, Tap, precision};
 use crate::statistics::folds::folds;
 use crate::statistics::logistic::{Examples, Logistic, Options, Weights};
 use crate::statistics::reliability::log_loss;
@@ -127,13 +127,21 @@ fn base(args: &FitArgs, sources: &[Source], registry: &Registry) -> Result<Score
     names.sort_unstable();
     names.dedup();
     match names[..] {
-        ["untrained-demo"] => Ok(ScorerChoice::UntrainedDemo),
-        [name] if registry.entry(name).is_some() => Ok(ScorerChoice::Named(name.to_owned())),
+        [name] if has_name(name, registry) => name.parse().map_err(Error::Usage),
         _ => Err(Error::Usage(format!(
             "base: expected runs of one scorer that has a name, found {}; name the scorer whose tower and crops the \
              embeddings are of with --base",
             if names.is_empty() { "none".to_owned() } else { names.join(", ") }
         ))),
+    }
+}
+
+/// Whether it is a scorer that can be had by its name alone.
+fn has_name(name: &str, registry: &Registry) -> bool {
+    match precision::of(&ScorerChoice::Named(name.to_owned())).0 {
+        ScorerChoice::Named(name) => name == "untrained-demo" || registry.entry(&name).is_some(),
+        ScorerChoice::UntrainedDemo => true,
+        ScorerChoice::None => false,
     }
 }
 

@@ -17,6 +17,9 @@ pub enum NetworkError {
     /// A configuration or a tensor that is missing or is not what the network needs.
     #[error("{0}")]
     Weights(String),
+    /// What this machine, or this shape, cannot do.
+    #[error("{0}")]
+    Unsupported(String),
     #[error("computation failed: {0}")]
     Compute(#[from] candle_core::Error),
 }

@@ -11,7 +11,7 @@ use super::file::{HeadEntry, HeadPlace, ScorerFile};
 use super::load::CONFIGS;
 use super::locate::Words;
 use super::registry::Registry;
-use super::{Opening, ScorerChoice, untrained};
+use super::{Opening, ScorerChoice, precision, untrained};
 use crate::error::Error;
 
 /// The words of a scorer.toml, and the files that are to stand beside it.
@@ -37,12 +37,13 @@ const ORDER: [&str; 10] =
     ["name", "version", "licence", "source", "tower", "input", "embedding", "head", "calibration", "golden"];
 
 impl Derived {
-    /// From what `--scorer` names.
+    /// From what `--scorer` names; a folder states no precision, its name does.
     ///
     /// # Errors
     /// `none`; a scorer that is not there, or whose words are wrong.
     pub fn from(choice: &ScorerChoice, registry: &Registry) -> Result<Self, Error> {
-        let name = match choice {
+        let (choice, _) = precision::of(choice);
+        let name = &match choice {
             ScorerChoice::None => {
                 return Err(Error::Usage("scorer \"none\": expected a scorer with a tower, found none".to_owned()));
             }

@@ -8,10 +8,14 @@ use super::file::GoldenEntry;
 use super::locate::Located;
 use super::set::ScorerSet;
 use crate::error::Error;
+use crate::networks::clip::Precision;
 
 /// How far a score may lie from its golden one, as a probability: sums in another order, of another instruction set,
 /// stay far below; another resize rule, tap or activation far above.
 const NEAR: f64 = 1e-3;
+
+/// The same of a tower in bfloat16, which is the error that it may have.
+const NEAR_BF16: f64 = 1e-2;
 
 /// And how far its logit, as a share of it: where a score is 0 or 1 to three digits only the logit tells scorers apart.
 /// Towers in half precision stay below a hundredth.
@@ -54,11 +58,12 @@ pub(super) fn read(located: &Located) -> Result<Vec<Golden>, String> {
 /// A score that is another than the golden one.
 pub(super) fn check(set: &ScorerSet) -> Result<(), Error> {
     for (index, scorer) in set.scorers().iter().enumerate() {
+        let near = if scorer.precision == Precision::Bf16 { NEAR_BF16 } else { NEAR };
         for golden in &scorer.goldens {
             let found = set.logit_of(index, &golden.picture)?;
             let probability = |logit: f32| 1.0 / (1.0 + (-f64::from(logit)).exp());
             let is_near = |logit: &f32| {
-                (probability(*logit) - probability(golden.logit)).abs() <= NEAR
+                (probability(*logit) - probability(golden.logit)).abs() <= near
                     && (logit - golden.logit).abs() <= NEAR_LOGIT * (1.0 + golden.logit.abs())
             };
             if !found.is_some_and(|logit| is_near(&logit)) {

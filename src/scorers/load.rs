@@ -15,7 +15,7 @@ use super::store::HubFiles;
 use super::{OpenStore, Scorer, Tap, golden, untrained};
 use crate::error::Error;
 use crate::networks::NetworkError;
-use crate::networks::clip::ClipVisionConfig;
+use crate::networks::clip::{ClipVisionConfig, Precision};
 use crate::networks::weights::{Weights, checkpoint_files, hexadecimal, sha256_of_file};
 
 /// Configurations that a registry may name where a checkpoint has none of its own.
@@ -62,6 +62,7 @@ pub(super) fn load(located: &Located, store: OpenStore<'_>, device: &Device) -> 
             digest: hexadecimal(&hasher.finalize()),
             warning: (file.tower.place == TowerPlace::Untrained).then_some(untrained::TOWER_WARNING),
             calibration: file.calibration.clone(),
+            precision: Precision::F32,
             goldens: golden::read(located).map_err(|what| located.words.wrong(&what))?,
             head,
         },
@@ -83,7 +84,10 @@ fn read_tower(located: &Located, device: &Device) -> Result<ReadTower, NetworkEr
     let (config, config_hash) = read_config(located)?;
     let hash = tower_hash(located, &config_hash)?;
     let id = tower_id(&config, &hash);
-    Ok(ReadTower { tower: Tower { id, config, weights: tower_weights(located, device)? }, hash })
+    Ok(ReadTower {
+        tower: Tower { id, config, weights: tower_weights(located, device)?, precision: Precision::F32 },
+        hash,
+    })
 }
 
 /// The tower's checkpoint under transformers' names, with what the scorer puts over it.

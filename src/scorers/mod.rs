@@ -16,6 +16,7 @@ pub mod import;
 mod licence;
 mod load;
 mod locate;
+pub mod precision;
 mod prompt_cache;
 pub mod prompts;
 mod recipe;
@@ -50,7 +51,7 @@ pub enum ScorerChoice {
     None,
     /// A seeded random tower: shows the way through without a download, and its scores mean nothing.
     UntrainedDemo,
-    /// A name of the registry, or else a scorer folder.
+    /// A name of the registry, or else a scorer folder; with the ending of [`precision`] or without.
     Named(String),
 }
 
@@ -123,11 +124,13 @@ impl Opening<'_> {
     }
 
     async fn open_one(&self, choice: &ScorerChoice) -> Result<Option<set::Opened>, Error> {
-        Ok(match choice {
-            ScorerChoice::None => None,
-            ScorerChoice::UntrainedDemo => Some(untrained::open(self.device)?),
-            ScorerChoice::Named(name) => Some(self.open_named(name).await?),
-        })
+        let (choice, precision) = precision::of(choice);
+        let opened = match choice {
+            ScorerChoice::None => return Ok(None),
+            ScorerChoice::UntrainedDemo => untrained::open(self.device)?,
+            ScorerChoice::Named(name) => self.open_named(&name).await?,
+        };
+        Ok(Some(opened.with_precision(precision)))
     }
 
     async fn open_named(&self, name: &str) -> Result<set::Opened, Error> {

@@ -12,7 +12,7 @@ use super::{Calibration, CropRecipe, EmbeddingRecipe, Head, InputRecipe, Score, 
 use crate::error::Error;
 use crate::limits;
 use crate::networks::NetworkError;
-use crate::networks::clip::{ClipVision, ClipVisionConfig};
+use crate::networks::clip::{ClipVision, ClipVisionConfig, Precision};
 use crate::networks::weights::Weights;
 
 /// A tower that has not been read yet.
@@ -22,6 +22,7 @@ pub(super) struct Tower {
     pub id: String,
     pub config: ClipVisionConfig,
     pub weights: Weights,
+    pub precision: Precision,
 }
 
 /// A scorer with everything but its tower in memory.
@@ -45,6 +46,8 @@ pub struct Scorer {
     /// Said wherever the scorer appears.
     pub warning: Option<&'static str>,
     pub calibration: Option<Calibration>,
+    /// Of its tower.
+    pub precision: Precision,
     pub(super) goldens: Vec<Golden>,
     pub(super) head: Head,
 }
@@ -102,7 +105,7 @@ impl ScorerSet {
     /// Two scorers of one name; a tower whose weights are not what its configuration says.
     pub(super) fn new(opened: Vec<Opened>, device: &Device) -> Result<Self, Error> {
         let whole = |tower: &Tower| {
-            let vision = ClipVision::new(tower.config.clone(), &tower.weights)?;
+            let vision = ClipVision::with_precision(tower.config.clone(), &tower.weights, tower.precision)?;
             Ok(Sight::Pictures(Box::new(vision)))
         };
         Self::with_towers(opened, device, whole)

@@ -14,7 +14,7 @@ use super::set::{Opened, Tower};
 use super::{CropRecipe, Cut, EmbeddingRecipe, Head, InputRecipe, Scorer, Tap};
 use crate::error::Error;
 use crate::networks::NetworkError;
-use crate::networks::clip::{Activation, ClipVisionConfig};
+use crate::networks::clip::{Activation, ClipVisionConfig, Precision};
 use crate::networks::preprocess::Resize;
 use crate::networks::weights::Weights;
 
@@ -100,7 +100,7 @@ fn head_weight() -> Vec<f32> {
 /// The tower alone, for a scorer of somebody's own.
 pub(super) fn tower(device: &Device) -> Result<Tower, NetworkError> {
     let weights = Weights::from_tensors("untrained-demo", tensors()?, device);
-    Ok(Tower { id: tower_id(&CONFIG, "untrained"), config: CONFIG, weights })
+    Ok(Tower { id: tower_id(&CONFIG, "untrained"), config: CONFIG, weights, precision: Precision::F32 })
 }
 
 pub(super) fn open(device: &Device) -> Result<Opened, Error> {
@@ -114,6 +114,7 @@ pub(super) fn open(device: &Device) -> Result<Opened, Error> {
         digest: format!("untrained-demo {VERSION} {SEED:016x}"),
         warning: Some(WARNING),
         calibration: None,
+        precision: Precision::F32,
         goldens: vec![golden()?],
         head: Head::Sigmoid { weight: head_weight(), bias: 0.0 },
     };

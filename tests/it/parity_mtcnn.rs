@@ -1,7 +1,10 @@
 //! The faces of `tests/golden/pictures` as facenet-pytorch 2.6.0 finds them in the same pixels
-//! (`tests/golden/mtcnn.py`), at three smallest faces, from a picture of one tiny face to a montage of nine.
+//! (`tests/golden/mtcnn.py`), at three smallest faces, from a picture of one tiny face to a montage of nine; and what
+//! each of the three networks says by itself.
 
-use candle_core::Device;
+use std::collections::HashMap;
+
+use candle_core::{Device, Tensor};
 use deepsweep::networks::mtcnn::{Face, Mtcnn, MtcnnSettings};
 use serde::Deserialize;
 
@@ -39,6 +42,51 @@ fn finds_the_faces_that_facenet_pytorch_finds_and_no_others() {
 #[test]
 fn finds_the_same_faces_in_candle_s_operations() {
     check_all(&Mtcnn::in_candle(&Device::Cpu).unwrap());
+}
+
+/// Probabilities, offsets and landmarks are of the size of 1; sums of up to 1,152 products in f32.
+const NEAR: f32 = 1e-4;
+
+#[test]
+fn each_network_says_what_facenet_pytorch_s_says() {
+    let golden = crate::root().join("tests/golden/mtcnn_stages.safetensors");
+    let golden = candle_core::safetensors::load(golden, &Device::Cpu).unwrap();
+    for mtcnn in [Mtcnn::new(&Device::Cpu).unwrap(), Mtcnn::in_candle(&Device::Cpu).unwrap()] {
+        check_networks(&mtcnn, &golden);
+    }
+}
+
+fn check_networks(mtcnn: &Mtcnn, golden: &HashMap<String, Tensor>) {
+    let values = |name: &str| golden[name].flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let face =
+        |name: &str| -> Vec<f32> { golden[name].narrow(1, 1, 1).unwrap().flatten_all().unwrap().to_vec1().unwrap() };
+
+    let cells = mtcnn.p_net(&golden["pnet.in"], 0.0).unwrap();
+    let (_, _, rows, columns) = golden["pnet.prob"].dims4().unwrap();
+    assert_eq!(cells.len(), rows * columns);
+    let offsets = values("pnet.reg");
+    for (place, (cell, expected)) in cells.iter().zip(face("pnet.prob")).enumerate() {
+        assert_eq!((cell.row, cell.column), (place / columns, place % columns));
+        check_values("pnet.prob", &[expected], &[cell.probability]);
+        let expected: [f32; 4] = std::array::from_fn(|i| offsets[i * rows * columns + place]);
+        check_values("pnet.reg", &expected, &cell.offsets);
+    }
+
+    let found = mtcnn.r_net(&golden["rnet.in"]).unwrap();
+    check_values("rnet.prob", &face("rnet.prob"), &found.confidences);
+    check_values("rnet.reg", &values("rnet.reg"), found.offsets.as_flattened());
+
+    let found = mtcnn.o_net(&golden["onet.in"]).unwrap();
+    check_values("onet.prob", &face("onet.prob"), &found.confidences);
+    check_values("onet.reg", &values("onet.reg"), found.offsets.as_flattened());
+    check_values("onet.landmarks", &values("onet.landmarks"), found.landmarks.as_flattened());
+}
+
+fn check_values(what: &str, expected: &[f32], found: &[f32]) {
+    assert_eq!(expected.len(), found.len(), "{what}");
+    for (expected, found) in expected.iter().zip(found) {
+        assert!((expected - found).abs() <= NEAR, "{what}: expected {expected}, found {found}");
+    }
 }
 
 fn check_all(mtcnn: &Mtcnn) {

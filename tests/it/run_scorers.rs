@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use deepsweep::networks::clip::ClipTextConfig;
+use deepsweep::networks::clip::{ClipTextConfig, Precision};
 use serde_json::Value;
 
 use crate::made_weights::Fill;
 use crate::probe::{BOX, CONFIG, Choices, Folder, HIDDEN, Head, PLAIN, Tensors, named, pictures, write_tensors};
-use crate::program::{Finished, Landed, Row, Sweep, finish, landed_in_folder, media, rows};
+use crate::program::{Finished, Landed, Row, Sweep, deepsweep, finish, landed_in_folder, media, rows};
 
 fn sweep(scorers: &[&Path], more: &[&str]) -> (Finished, Landed) {
     let out = tempfile::tempdir().unwrap();
@@ -140,6 +140,54 @@ fn prompts_score_as_their_embeddings_do_and_are_embedded_once() {
 
     std::fs::remove_file(prompted.path().join("tower/tokenizer.json")).unwrap();
     check_refused(&[prompted.path()], &flags, &["scorer.toml", "tokenizer.json", "vocab.json"]);
+}
+
+/// A tower in bfloat16 gives other numbers, so its scorer is another: by name, tower and fingerprint; what was stored of the
+/// one is not taken for the other's.
+#[test]
+fn a_scorer_in_bfloat16_is_a_scorer_of_its_own_or_refused_where_the_cpu_has_none() {
+    let folder = named("probe", Choices { crop: BOX, ..PLAIN }).write();
+    let ending = format!("{}+bf16", folder.path().display());
+    let rounded = Path::new(&ending);
+    if !Precision::Bf16.is_here() {
+        return check_refused(&[rounded], &[], &["AVX512-BF16"]);
+    }
+    let out = tempfile::tempdir().unwrap();
+    let (source, destination) = (pictures(), out.path().to_str().unwrap());
+    let flags = ["--suffix", ".jpg", "--min-face-px", "20", "--run-id", "rounded", "--scorer", &ending];
+    Sweep { source: source.to_str().unwrap(), out: destination, scorer: "", flags: &flags }.succeed(&[]);
+    let landed = landed_in_folder(out.path());
+    let exact = swept(&[folder.path()]);
+
+    let (found, expected) = (rows(&landed, "faces"), rows(&exact, "faces"));
+    assert_eq!(found.len(), expected.len());
+    for (found, expected) in found.iter().zip(&expected) {
+        assert_eq!(found["scorer"], "probe+bf16@1");
+        assert_eq!((&found["key"], &found["box_x0"]), (&expected["key"], &expected["box_x0"]));
+        let apart = found["score"].as_f64().unwrap() - expected["score"].as_f64().unwrap();
+        assert!(apart.abs() <= 0.01, "{apart}");
+    }
+    let logits = |rows: &[Row]| rows.iter().map(|row| row["logit"].to_string()).collect::<Vec<_>>();
+    assert_ne!(logits(&found), logits(&expected), "not f32 under another name");
+    let fingerprint = |landed: &Landed| rows(landed, "media")[0]["fingerprint"].clone();
+    assert_ne!(fingerprint(&landed), fingerprint(&exact));
+    let towers = |landed: &Landed| rows(landed, "embeddings")[0]["tower"].as_str().unwrap().to_owned();
+    assert_eq!(towers(&landed), format!("{}+bf16", towers(&exact)));
+
+    // Scored again from what was stored, each only by its own.
+    let run = out.path().join("_runs/rounded");
+    let again = |scorer: &str| {
+        let target = tempfile::tempdir().unwrap();
+        let arguments =
+            ["rescore", run.to_str().unwrap(), "--scorer", scorer, "--out", target.path().to_str().unwrap()];
+        (finish(deepsweep(&arguments, &[])), landed_in_folder(target.path()))
+    };
+    let (finished, rescored) = again(&ending);
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    assert_eq!(rows_of(&rescored, "faces", "probe+bf16@1"), rows_of(&landed, "faces", "probe+bf16@1"));
+    let (finished, _) = again(folder.path().to_str().unwrap());
+    assert_ne!(finished.code, Some(0));
+    assert!(finished.stderr.contains("+bf16"), "{}", finished.stderr);
 }
 
 fn check_refused(scorers: &[&Path], more: &[&str], named: &[&str]) {

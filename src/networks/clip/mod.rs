@@ -22,4 +22,4 @@ pub use projection::Projection;
 pub use text::{ClipText, TOKEN_EMBEDDING};
 pub use text_config::{ClipTextConfig, PooledAt};
 pub use tokenizer::ClipTokenizer;
-pub use vision::{ClipVision, Embeddings};
+pub use vision::{ClipVision, Embeddings, Precision};

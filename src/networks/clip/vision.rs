@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
+use deepsweep_kernels::Bf16;
 use image::RgbImage;
 
 use super::candle_vision::CandleVision;
@@ -18,6 +19,23 @@ pub struct Embeddings {
     pub pooled: Tensor,
     /// [b, projection]: `pooled` · Wᵀ, without bias, not normalised.
     pub projected: Tensor,
+}
+
+/// In which numbers a tower multiplies. Sums, norms, attention and the projection are in `f32` always.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    #[default]
+    F32,
+    /// bfloat16: eight bits of each factor. On CPUs with AVX512-BF16 only.
+    Bf16,
+}
+
+impl Precision {
+    /// Whether this CPU multiplies so.
+    #[must_use]
+    pub fn is_here(self) -> bool {
+        self == Self::F32 || Bf16::detect().is_some()
+    }
 }
 
 /// A vision transformer as CLIP has it: layer norms before each block, a class token, learned positions.
@@ -49,11 +67,19 @@ impl ClipVision {
     /// # Errors
     /// A tensor that is missing or misshapen, by name.
     pub fn new(config: ClipVisionConfig, w: &Weights) -> Result<Self, NetworkError> {
-        if w.device().is_cpu() {
-            let network = Network::Direct(Box::new(DirectVision::new(&config, w)?));
-            return Ok(Self { config, network });
-        }
-        Self::in_candle(config, w)
+        Self::with_precision(config, w, Precision::F32)
+    }
+
+    /// # Errors
+    /// As [`ClipVision::new`]; numbers that the device does not multiply.
+    pub fn with_precision(config: ClipVisionConfig, w: &Weights, precision: Precision) -> Result<Self, NetworkError> {
+        let bf16 = match (precision, w.device().is_cpu()) {
+            (Precision::F32, true) => None,
+            (Precision::F32, false) => return Self::in_candle(config, w),
+            (Precision::Bf16, on_cpu) => Some(bf16(&config, on_cpu)?),
+        };
+        let network = Network::Direct(Box::new(DirectVision::new(&config, w, bf16)?));
+        Ok(Self { config, network })
     }
 
     /// The tower in candle's operations whatever the device: what the direct one is compared with.
@@ -130,6 +156,19 @@ impl ClipVision {
             Network::Candle(network, _) => network.project(pooled),
         }
     }
+}
+
+/// The proof that this tower can be computed in bfloat16 here.
+fn bf16(config: &ClipVisionConfig, on_cpu: bool) -> Result<Bf16, NetworkError> {
+    let unsupported = |what: &str| NetworkError::Unsupported(format!("bf16: expected {what}"));
+    if !on_cpu {
+        return Err(unsupported("the device cpu, found another"));
+    }
+    let depths = [3 * config.patch_px * config.patch_px, config.hidden, config.intermediate];
+    if let Some(odd) = depths.iter().find(|depth| *depth % 2 == 1) {
+        return Err(unsupported(&format!("sums of an even number of products, found a tower with sums of {odd}")));
+    }
+    Bf16::detect().ok_or_else(|| unsupported("a CPU with AVX512-BF16, found one without"))
 }
 
 fn wrong_shape(what: std::fmt::Arguments) -> NetworkError {

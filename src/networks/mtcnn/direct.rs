@@ -12,19 +12,19 @@ use image::RgbImage;
 use rayon::prelude::*;
 
 use super::boxes::{Candidate, Window};
-use super::crops::{Conv, CropNet, CropSpace, Layer};
+use super::crops::{CropNet, CropSpace, Crops, Layer};
 use super::onet::{self, Finished};
 use super::packed::{ConvPrelu, crop_heads, dense_prelu, heads};
-use super::pnet::{frame_box_from_cell, probability};
+use super::pnet::{Proposed, frame_box_from_cell, probability};
 use super::pyramid::{LevelSize, source_of_row};
 use super::rnet::{self, Refined};
 use super::spaces::Spaces;
 use crate::networks::NetworkError;
 use crate::networks::weights::Weights;
 
-/// Cells of P-Net that are computed together, about: less than a millisecond of work, so that threads end together,
+/// Cells of P-Net that are computed together, about: little more than a millisecond of work, so that threads end together,
 /// while the rows that two strips both compute stay few.
-const STRIP_CELLS: usize = 8192;
+const STRIP_CELLS: usize = 16_384;
 
 /// Logits further below the threshold than any rounding, but not by much: what is found is asked again, exactly.
 const LOGIT_MARGIN: f32 = 0.01;
@@ -44,17 +44,17 @@ impl DirectNetworks {
         Ok(Self {
             pnet: Proposal {
                 first: ConvPrelu::new(p, 1, 3, 10, 3)?.first(),
-                second: ConvPrelu::new(p, 2, 10, 16, 3)?.winograd(),
-                third: ConvPrelu::new(p, 3, 16, 32, 3)?.winograd(),
+                second: ConvPrelu::new(p, 2, 10, 16, 3)?.tiles(),
+                third: ConvPrelu::new(p, 3, 16, 32, 3)?.tiles(),
                 heads: p_heads,
                 heads_bias: std::array::from_fn(|i| p_heads_bias[i]),
             },
             rnet: CropNet {
                 input_px: rnet::INPUT_PX,
                 layers: vec![
-                    Layer { conv: ConvPrelu::new(r, 1, 3, 28, 3)?.direct(), pool: Some(3) },
-                    Layer { conv: Conv::Winograd(ConvPrelu::new(r, 2, 28, 48, 3)?.winograd()), pool: Some(3) },
-                    Layer { conv: ConvPrelu::new(r, 3, 48, 64, 2)?.direct(), pool: None },
+                    Layer::Winograd(ConvPrelu::new(r, 1, 3, 28, 3)?.f4(), 3),
+                    Layer::Winograd(ConvPrelu::new(r, 2, 28, 48, 3)?.f3(), 3),
+                    Layer::Direct(ConvPrelu::new(r, 3, 48, 64, 2)?.direct()),
                 ],
                 dense: dense_prelu(r, "dense4", "prelu4", 64, 128)?,
                 heads: crop_heads(r, &[("dense5_1", 2), ("dense5_2", 4)], 128)?,
@@ -62,10 +62,10 @@ impl DirectNetworks {
             onet: CropNet {
                 input_px: onet::INPUT_PX,
                 layers: vec![
-                    Layer { conv: ConvPrelu::new(o, 1, 3, 32, 3)?.direct(), pool: Some(3) },
-                    Layer { conv: Conv::Winograd(ConvPrelu::new(o, 2, 32, 64, 3)?.winograd()), pool: Some(3) },
-                    Layer { conv: Conv::Winograd(ConvPrelu::new(o, 3, 64, 64, 3)?.winograd()), pool: Some(2) },
-                    Layer { conv: ConvPrelu::new(o, 4, 64, 128, 2)?.direct(), pool: None },
+                    Layer::Winograd(ConvPrelu::new(o, 1, 3, 32, 3)?.f4(), 3),
+                    Layer::Winograd(ConvPrelu::new(o, 2, 32, 64, 3)?.f3(), 3),
+                    Layer::Winograd(ConvPrelu::new(o, 3, 64, 64, 3)?.f4(), 2),
+                    Layer::Direct(ConvPrelu::new(o, 4, 64, 128, 2)?.direct()),
                 ],
                 dense: dense_prelu(o, "dense5", "prelu5", 128, 256)?,
                 heads: crop_heads(o, &[("dense6_1", 2), ("dense6_2", 4), ("dense6_3", 10)], 256)?,
@@ -80,7 +80,7 @@ impl DirectNetworks {
         let levels: Vec<Level> = scales.iter().map(|scale| Level::new(picture, *scale)).collect();
         // Largest level first; a strip of a large level takes longer than one of a small level.
         let strips: Vec<(usize, Range<usize>)> =
-            levels.iter().enumerate().flat_map(|(i, level)| level.strips().map(move |rows| (i, rows))).collect();
+            levels.iter().enumerate().flat_map(|(i, level)| strips(level.size).map(move |rows| (i, rows))).collect();
         let mut found: Vec<(usize, Vec<Candidate>)> = strips
             .into_par_iter()
             .with_max_len(1)
@@ -94,41 +94,80 @@ impl DirectNetworks {
     }
 
     fn strip(&self, picture: &RgbImage, level: &Level, rows: Range<usize>, threshold: f32) -> Vec<Candidate> {
+        let (height, section) = (level.size.height, Strip::section(level.size.width));
+        let (plane, window) = (Strip::SECTIONS * section, Window::whole(picture));
+        let cells = self.cells(level.size, rows, threshold, |sums, y, row| {
+            sums.average(&source_of_row(picture, window, y, height), &level.columns, row, plane);
+        });
+        cells
+            .into_iter()
+            .map(|cell| {
+                let bounds = frame_box_from_cell(cell.column, cell.row, level.scale);
+                Candidate::new(bounds, cell.probability, cell.offsets)
+            })
+            .collect()
+    }
+
+    /// P-Net over `rows` of cells of a level whose rows `read` fills in, as [`Proposal::find`] wants them.
+    fn cells(
+        &self,
+        LevelSize { width, height }: LevelSize,
+        rows: Range<usize>,
+        threshold: f32,
+        read: impl Fn(&mut AreaSums, usize, &mut [f32]),
+    ) -> Vec<Proposed> {
         let odds = threshold.max(0.0) / (1.0 - threshold);
         // Never above 10, where f32 still tells a probability from 1.
         let least_difference = odds.ln().min(10.0) - LOGIT_MARGIN;
-        let LevelSize { width, height } = level.size;
         let strip = Strip { width, height, rows, least_difference };
-        let (plane, window) = (4 * Strip::section(width), Window::whole(picture));
         let mut cells: Vec<Cell> = vec![];
         self.proposal_spaces.with(
             || (self.pnet.space(), AreaSums::default()),
-            |(space, sums)| {
-                let mut read = |y: usize, row: &mut [f32]| {
-                    sums.average(&source_of_row(picture, window, y, height), &level.columns, row, plane);
-                };
-                self.pnet.find(&strip, &mut read, space, &mut cells);
-            },
+            |(space, sums)| self.pnet.find(&strip, &mut |y, row| read(sums, y, row), space, &mut cells),
         );
         cells.sort_unstable_by_key(|cell| (cell.row, cell.column));
-        let passed = cells.into_iter().filter_map(|Cell { row, column, outputs: [no_face, face, offsets @ ..] }| {
-            let confidence = probability(no_face, face);
-            let bounds = frame_box_from_cell(column, row, level.scale);
-            (confidence >= threshold).then(|| Candidate::new(bounds, confidence, offsets))
+        let judged = cells.into_iter().map(|Cell { row, column, outputs: [no_face, face, offsets @ ..] }| Proposed {
+            row,
+            column,
+            probability: probability(no_face, face),
+            offsets,
         });
-        passed.collect()
+        judged.filter(|cell| cell.probability >= threshold).collect()
     }
 
-    pub fn refine(&self, picture: &RgbImage, windows: &[Window]) -> Refined {
-        let rows = self.rnet.forward::<6>(picture, windows, &self.crop_spaces);
+    /// P-Net over a level, [3, height, width].
+    pub fn propose_in_level(&self, level: &[f32], size: LevelSize, threshold: f32) -> Vec<Proposed> {
+        let (width, section) = (size.width, Strip::section(size.width));
+        let found: Vec<Vec<Proposed>> = strips(size)
+            .collect::<Vec<_>>()
+            .into_par_iter()
+            .with_max_len(1)
+            .map(|rows| {
+                self.cells(size, rows, threshold, |_, y, row| {
+                    for (colour, target) in row.chunks_exact_mut(Strip::SECTIONS * section).enumerate() {
+                        let values = &level[(colour * size.height + y) * width..][..width];
+                        for (place, side_by_side) in values.chunks(Strip::SECTIONS).enumerate() {
+                            for (x, value) in side_by_side.iter().enumerate() {
+                                target[x * section + place] = *value;
+                            }
+                        }
+                    }
+                })
+            })
+            .collect();
+        found.concat()
+    }
+
+    pub fn refine(&self, crops: Crops) -> Refined {
+        let rows = self.rnet.forward::<6>(crops, &self.crop_spaces);
         Refined {
             confidences: rows.iter().map(|row| probability(row[0], row[1])).collect(),
             offsets: rows.iter().map(|row| [row[2], row[3], row[4], row[5]]).collect(),
         }
     }
 
-    pub fn finish(&self, picture: &RgbImage, windows: &[Window]) -> Finished {
-        let rows = self.onet.forward::<16>(picture, windows, &self.crop_spaces);
+    pub fn finish(&self, crops: Crops) -> Finished {
+        let rows = self.onet.forward::<16>(crops, &self.crop_spaces);
         Finished {
             confidences: rows.iter().map(|row| probability(row[0], row[1])).collect(),
             offsets: rows.iter().map(|row| [row[2], row[3], row[4], row[5]]).collect(),
@@ -141,7 +180,7 @@ impl DirectNetworks {
 struct Level {
     scale: f64,
     size: LevelSize,
-    /// Column x goes to section x mod 4, place x / 4.
+    /// Dealt out over sections, as a [`Strip`] wants them.
     columns: AreaColumns,
 }
 
@@ -150,15 +189,15 @@ impl Level {
         let size = LevelSize::new(picture.dimensions(), scale);
         let section = Strip::section(size.width);
         let mut columns = AreaColumns::default();
-        columns.set(picture.width() as usize, size.width, |x| x % 4 * section + x / 4);
+        columns.set(picture.width() as usize, size.width, |x| x % Strip::SECTIONS * section + x / Strip::SECTIONS);
         Self { scale, size, columns }
     }
+}
 
-    /// Rows of cells, in pieces of about [`STRIP_CELLS`] that begin at an even row.
-    fn strips(&self) -> impl Iterator<Item = Range<usize>> + use<> {
-        let (columns, rows) = (Strip::cells(self.size.width), Strip::cells(self.size.height));
-        let per_strip = (STRIP_CELLS / columns.max(1)).max(8).next_multiple_of(2);
-        let rows = if columns == 0 { 0 } else { rows };
-        (0..rows).step_by(per_strip).map(move |first| first..rows.min(first + per_strip))
-    }
+/// Rows of cells, in pieces of about [`STRIP_CELLS`], in fours as tiles are.
+fn strips(size: LevelSize) -> impl Iterator<Item = Range<usize>> {
+    let (columns, rows) = (Strip::cells(size.width), Strip::cells(size.height));
+    let per_strip = (STRIP_CELLS / columns.max(1)).max(8).next_multiple_of(4);
+    let rows = if columns == 0 { 0 } else { rows };
+    (0..rows).step_by(per_strip).map(move |first| first..rows.min(first + per_strip))
 }

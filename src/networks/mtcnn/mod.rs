@@ -8,6 +8,7 @@
 //! picture ─▶ pyramid ─▶ P-Net on every level ─▶ boxes ─▶ R-Net on 24×24 crops ─▶ boxes ─▶ O-Net on 48×48 crops ─▶ faces
 //! ```
 
+mod alone;
 mod boxes;
 mod crops;
 mod direct;
@@ -25,15 +26,19 @@ use image::RgbImage;
 use rayon::prelude::*;
 
 use self::boxes::{Candidate, Window};
+use self::crops::Crops;
 use self::direct::DirectNetworks;
-use self::onet::{Finished, ONet};
+use self::onet::ONet;
 use self::pnet::PNet;
 use self::pyramid::LevelSize;
-use self::rnet::{RNet, Refined};
+use self::rnet::RNet;
 use super::NetworkError;
 use super::weights::Weights;
 
 pub use self::boxes::FaceBox;
+pub use self::onet::Finished;
+pub use self::pnet::Proposed;
+pub use self::rnet::Refined;
 
 /// The three networks as they are compiled into the program.
 pub const WEIGHTS: [(&str, &[u8]); 3] = [
@@ -167,14 +172,14 @@ impl Mtcnn {
 
     fn refine(&self, picture: &RgbImage, windows: &[Window]) -> Result<Refined, NetworkError> {
         match &self.0 {
-            Networks::Direct(networks) => Ok(networks.refine(picture, windows)),
+            Networks::Direct(networks) => Ok(networks.refine(Crops::Cut(picture, windows))),
             Networks::Candle(it) => it.rnet.forward(&crops(picture, windows, rnet::INPUT_PX, &it.device)?),
         }
     }
 
     fn finish(&self, picture: &RgbImage, windows: &[Window]) -> Result<Finished, NetworkError> {
         match &self.0 {
-            Networks::Direct(networks) => Ok(networks.finish(picture, windows)),
+            Networks::Direct(networks) => Ok(networks.finish(Crops::Cut(picture, windows))),
             Networks::Candle(it) => it.onet.forward(&crops(picture, windows, onet::INPUT_PX, &it.device)?),
         }
     }

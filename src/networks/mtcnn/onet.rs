@@ -24,8 +24,9 @@ pub(super) struct ONet {
     landmarks: Dense,
 }
 
-/// One entry per crop.
-pub(super) struct Finished {
+/// What the network says of crops, one entry each.
+#[derive(Debug, Clone)]
+pub struct Finished {
     pub confidences: Vec<f32>,
     pub offsets: Vec<[f32; 4]>,
     /// Five x, then five y, as shares of the box.

@@ -1,8 +1,7 @@
 //! The checkpoint's tensors → layers packed for the kernels, once.
 
-use deepsweep_kernels::{DirectConv, FirstConv, WinogradConv};
+use deepsweep_kernels::{DirectConv, FirstConv, Winograd, WinogradF4};
 
-use super::crops::Conv;
 use crate::networks::NetworkError;
 use crate::networks::weights::Weights;
 
@@ -30,12 +29,20 @@ impl ConvPrelu {
         FirstConv::new(&self.weight, &self.bias, &self.slopes)
     }
 
-    pub fn winograd(&self) -> WinogradConv {
-        WinogradConv::new(&self.weight, &self.bias, &self.slopes, self.inputs)
+    pub fn tiles(&self) -> WinogradF4 {
+        WinogradF4::new(&self.weight, &self.bias, &self.slopes, self.inputs)
     }
 
-    pub fn direct(&self) -> Conv {
-        Conv::Direct(DirectConv::new(&self.weight, &self.bias, Some(&self.slopes), self.inputs, self.kernel))
+    pub fn f3(&self) -> Winograd {
+        Winograd::f3(&self.weight, &self.bias, &self.slopes, self.inputs)
+    }
+
+    pub fn f4(&self) -> Winograd {
+        Winograd::f4(&self.weight, &self.bias, &self.slopes, self.inputs)
+    }
+
+    pub fn direct(&self) -> DirectConv {
+        DirectConv::new(&self.weight, &self.bias, Some(&self.slopes), self.inputs, self.kernel)
     }
 }
 

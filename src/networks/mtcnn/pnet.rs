@@ -14,6 +14,16 @@ const STRIDE_PX: f32 = 2.0;
 /// Output rows that are computed together: what a strip of a 4,000 px wide level needs stays near 30 MB.
 const STRIP_ROWS: usize = 32;
 
+/// A cell of a level that may hold a face.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Proposed {
+    pub row: usize,
+    pub column: usize,
+    pub probability: f32,
+    /// What moves the corners of the cell, as shares of its side: x0, y0, x1, y1.
+    pub offsets: [f32; 4],
+}
+
 #[derive(Debug)]
 pub(super) struct PNet {
     conv1: ConvPRelu,
@@ -56,7 +66,16 @@ impl PNet {
         let level = LevelSize::new(picture.dimensions(), scale);
         let LevelSize { width, height } = level;
         let values = area_resize(picture, Window::whole(picture), level);
-        let whole = Tensor::from_vec(values, (1, 3, height, width), device)?;
+        let found = self.propose_in_level(&Tensor::from_vec(values, (1, 3, height, width), device)?, threshold)?;
+        let candidate = |cell: Proposed| {
+            Candidate::new(frame_box_from_cell(cell.column, cell.row, scale), cell.probability, cell.offsets)
+        };
+        Ok(found.into_iter().map(candidate).collect())
+    }
+
+    /// The cells of a level, [1, 3, h, w], whose probability reaches `threshold`, row by row.
+    pub fn propose_in_level(&self, level: &Tensor, threshold: f32) -> Result<Vec<Proposed>, NetworkError> {
+        let (_, _, height, _) = level.dims4()?;
         let out_rows = (height - 2).div_ceil(2).saturating_sub(4);
         let mut found = vec![];
         for first_row in (0..out_rows).step_by(STRIP_ROWS) {
@@ -64,17 +83,16 @@ impl PNet {
             // The rows that these outputs see: two for each pooled row, four pooled rows of context, two of conv1.
             let top = 2 * first_row;
             let bottom = (2 * (last_row + 4) + 2).min(height);
-            let strip = whole.narrow(2, top, bottom - top)?.contiguous()?;
+            let strip = level.narrow(2, top, bottom - top)?.contiguous()?;
             let out = self.forward(&strip)?.squeeze(0)?; // [6, rows, cells]
             let (_, rows, cells) = out.dims3()?;
             let out: Vec<f32> = out.flatten_all()?.to_vec1()?;
             let plane = |channel: usize| &out[channel * rows * cells..][..rows * cells];
             for cell in 0..rows * cells {
-                let confidence = probability(plane(0)[cell], plane(1)[cell]);
-                if confidence >= threshold {
+                let probability = probability(plane(0)[cell], plane(1)[cell]);
+                if probability >= threshold {
                     let offsets = std::array::from_fn(|i| plane(2 + i)[cell]);
-                    let bounds = frame_box_from_cell(cell % cells, first_row + cell / cells, scale);
-                    found.push(Candidate::new(bounds, confidence, offsets));
+                    found.push(Proposed { row: first_row + cell / cells, column: cell % cells, probability, offsets });
                 }
             }
         }

@@ -22,8 +22,9 @@ pub(super) struct RNet {
     offsets: Dense,
 }
 
-/// One entry per crop.
-pub(super) struct Refined {
+/// What the network says of crops, one entry each.
+#[derive(Debug, Clone)]
+pub struct Refined {
     pub confidences: Vec<f32>,
     pub offsets: Vec<[f32; 4]>,
 }

@@ -1,9 +1,9 @@
 //! One transformer block. In and out: the residual stream of all pictures.
 
-use deepsweep_kernels::{Finish, HeadRows, HeadScratch, LayerNorm, PackedMatrix, attend};
+use deepsweep_kernels::{Bf16, Finish, HeadRows, HeadScratch, LayerNorm, attend};
 use rayon::prelude::*;
 
-use super::product::{Picked, multiply, normalise};
+use super::product::{Matrix, Picked, normalise, stride};
 use super::shelf::Shelf;
 use super::{Buffers, fit, layer_norm, values};
 use crate::networks::NetworkError;
@@ -17,16 +17,16 @@ pub(super) struct DirectBlock {
     heads: usize,
     norm_attention: LayerNorm,
     /// Scaled by 1/√d.
-    queries: PackedMatrix, // [hidden, hidden]
-    keys_values: PackedMatrix, // [hidden, 2 · hidden]
-    out: PackedMatrix,         // [hidden, hidden]
+    queries: Matrix, // [hidden, hidden]
+    keys_values: Matrix, // [hidden, 2 · hidden]
+    out: Matrix,         // [hidden, hidden]
     norm_mlp: LayerNorm,
-    up: PackedMatrix,   // [hidden, intermediate]
-    down: PackedMatrix, // [intermediate, hidden]
+    up: Matrix,   // [hidden, intermediate]
+    down: Matrix, // [intermediate, hidden]
     activation: Finish,
 }
 
-/// What attention works on: `wanted` queries a picture, keys and values of all its `tokens`.
+/// What attention works on: `wanted` queries a picture, keys and values of all its `tokens`, rows [`stride`] apart.
 struct Looked<'a> {
     queries: &'a [f32],     // [b · wanted, hidden]
     keys_values: &'a [f32], // [b · tokens, 2 · hidden]
@@ -35,15 +35,15 @@ struct Looked<'a> {
 }
 
 impl DirectBlock {
-    pub fn new(w: &Weights, name: &str, shape: BlockShape) -> Result<Self, NetworkError> {
+    pub fn new(w: &Weights, name: &str, shape: BlockShape, bf16: Option<Bf16>) -> Result<Self, NetworkError> {
         let BlockShape { hidden, intermediate, heads, activation, layer_norm_epsilon: epsilon } = shape;
         let part = |part: &str, inputs: usize, outputs: usize| -> Result<(Vec<f32>, Vec<f32>), NetworkError> {
             let weight = values(w, &format!("{name}.{part}.weight"), &[outputs, inputs])?;
             Ok((weight, values(w, &format!("{name}.{part}.bias"), &[outputs])?))
         };
-        let dense = |name: &str, inputs: usize, outputs: usize| -> Result<PackedMatrix, NetworkError> {
+        let dense = |name: &str, inputs: usize, outputs: usize| -> Result<Matrix, NetworkError> {
             let (weight, bias) = part(name, inputs, outputs)?;
-            Ok(PackedMatrix::new(&weight, Some(&bias), inputs))
+            Ok(Matrix::new(&weight, Some(&bias), inputs, bf16))
         };
         let scale = (1.0 / ((hidden / heads) as f64).sqrt()) as f32;
         let (mut q, mut q_bias) = part("self_attn.q_proj", hidden, hidden)?;
@@ -56,8 +56,8 @@ impl DirectBlock {
             hidden,
             heads,
             norm_attention: layer_norm(w, &format!("{name}.layer_norm1"), hidden, epsilon)?,
-            queries: PackedMatrix::new(&q, Some(&q_bias), hidden),
-            keys_values: PackedMatrix::new(&kv, Some(&kv_bias), hidden),
+            queries: Matrix::new(&q, Some(&q_bias), hidden, bf16),
+            keys_values: Matrix::new(&kv, Some(&kv_bias), hidden, bf16),
             out: dense("self_attn.out_proj", hidden, hidden)?,
             norm_mlp: layer_norm(w, &format!("{name}.layer_norm2"), hidden, epsilon)?,
             up: dense("mlp.fc1", hidden, intermediate)?,
@@ -72,46 +72,47 @@ impl DirectBlock {
     /// Adds to the first `wanted` of the `tokens` rows of each picture what the block makes of them; the others stay as
     /// they are, and are looked at.
     pub fn forward(&self, buffers: &mut Buffers, tokens: usize, wanted: usize) {
-        let Buffers { stream, normal, queries, keys_values, wide, heads } = buffers;
+        let Buffers { stream, normal, queries, keys_values, wide, rounded, heads } = buffers;
         let (hidden, inner) = (self.hidden, self.up.width());
-        let all = Picked::all(hidden);
-        let first = Picked { of: tokens, from: 0, count: wanted, width: hidden };
-        let rows = stream.len() / hidden / tokens * wanted; // b · wanted
+        let all = Picked::all_apart(hidden);
+        let first = Picked { of: tokens, from: 0, count: wanted, ..all };
+        let rows = stream.len() / all.stride / tokens * wanted; // b · wanted
 
         normalise(&self.norm_attention, &all.rows(stream), all.rows_mut(normal));
-        let kv_targets = Picked::all(2 * hidden).rows_mut(keys_values);
-        multiply(all.rows(normal), &self.keys_values, Finish::Store, kv_targets);
-        let queries = &mut queries[..rows * hidden];
-        multiply(first.rows(normal), &self.queries, Finish::Store, all.rows_mut(queries));
-        let normal = &mut normal[..rows * hidden];
+        let kv_targets = Picked::all_apart(2 * hidden).rows_mut(keys_values);
+        self.keys_values.multiply(all.rows(normal), Finish::Store, kv_targets, rounded);
+        let queries = &mut queries[..rows * all.stride];
+        self.queries.multiply(first.rows(normal), Finish::Store, all.rows_mut(queries), rounded);
+        let normal = &mut normal[..rows * all.stride];
         let looked_at = Looked { queries, keys_values, tokens, wanted };
-        self.attend(looked_at, heads, normal); // [b · wanted, hidden]
-        multiply(all.rows(normal), &self.out, Finish::Add, first.rows_mut(stream));
+        self.attend(looked_at, heads, all.rows_mut(normal)); // [b · wanted, hidden]
+        self.out.multiply(all.rows(normal), Finish::Add, first.rows_mut(stream), rounded);
 
         normalise(&self.norm_mlp, &first.rows(stream), all.rows_mut(normal));
-        fit(wide, rows * inner);
-        multiply(all.rows(normal), &self.up, self.activation, Picked::all(inner).rows_mut(wide));
-        multiply(Picked::all(inner).rows(wide), &self.down, Finish::Add, first.rows_mut(stream));
+        let inner = Picked::all_apart(inner);
+        fit(wide, rows * inner.stride);
+        self.up.multiply(all.rows(normal), self.activation, inner.rows_mut(wide), rounded);
+        self.down.multiply(inner.rows(wide), Finish::Add, first.rows_mut(stream), rounded);
     }
 
     /// Each head of each picture by itself: [b · wanted, hidden].
-    fn attend(&self, looked_at: Looked, scratch: &Shelf<HeadScratch>, out: &mut [f32]) {
+    fn attend(&self, looked_at: Looked, scratch: &Shelf<HeadScratch>, out: Vec<&mut [f32]>) {
         let Looked { queries, keys_values, tokens, wanted } = looked_at;
         let (hidden, heads) = (self.hidden, self.heads);
-        let width = hidden / heads;
-        let b = out.len() / (wanted * hidden);
+        let (width, q_stride, kv_stride) = (hidden / heads, stride(hidden), stride(2 * hidden));
+        let b = out.len() / wanted;
         let mut targets: Vec<Vec<&mut [f32]>> = (0..b * heads).map(|_| Vec::with_capacity(wanted)).collect();
-        for (row, values) in out.chunks_exact_mut(hidden).enumerate() {
+        for (row, values) in out.into_iter().enumerate() {
             for (head, values) in values.chunks_exact_mut(width).enumerate() {
                 targets[row / wanted * heads + head].push(values);
             }
         }
         targets.into_par_iter().enumerate().for_each(|(at, mut out)| {
             let (picture, left) = (at / heads, at % heads * width);
-            let q = &queries[picture * wanted * hidden + left..];
-            let k = &keys_values[picture * tokens * 2 * hidden + left..];
-            let q = HeadRows { values: q, stride: hidden, rows: wanted, width };
-            let k = HeadRows { values: k, stride: 2 * hidden, rows: tokens, width };
+            let q = &queries[picture * wanted * q_stride + left..];
+            let k = &keys_values[picture * tokens * kv_stride + left..];
+            let q = HeadRows { values: q, stride: q_stride, rows: wanted, width };
+            let k = HeadRows { values: k, stride: kv_stride, rows: tokens, width };
             let v = HeadRows { values: &k.values[hidden..], ..k };
             scratch.lend(|scratch| attend(q, k, v, scratch, &mut out));
         });

@@ -11,11 +11,13 @@ mod product;
 mod shelf;
 
 use candle_core::{Device, Tensor};
-use deepsweep_kernels::{Finish, HeadScratch, LayerNorm, PackedMatrix};
+use deepsweep_kernels::{Bf16, Bits, Finish, HeadScratch, LayerNorm};
+use rayon::prelude::*;
 
 use self::block::DirectBlock;
+use self::patches::Grid;
 pub(super) use self::patches::Pictures;
-use self::product::normalise;
+use self::product::{Matrix, normalise, stride};
 pub(super) use self::product::{Picked, multiply};
 use self::shelf::Shelf;
 use super::config::ClipVisionConfig;
@@ -29,7 +31,7 @@ pub(super) struct DirectVision {
     patch_px: usize,
     image_px: usize,
     hidden: usize,
-    patches: PackedMatrix, // [3 · p², hidden]
+    patches: Matrix, // [3 · p², hidden]
     /// [1 + n, hidden]: the learned positions, the class token added to the first.
     positions: Vec<f32>,
     norm_in: LayerNorm,
@@ -39,7 +41,7 @@ pub(super) struct DirectVision {
     buffers: Shelf<Buffers>,
 }
 
-/// What one pass works in. A row is a token of a picture, the class token first.
+/// What one pass works in. A row is a token of a picture, the class token first; rows lie [`stride`] apart.
 #[derive(Debug, Default)]
 struct Buffers {
     stream: Vec<f32>,      // [b · (1 + n), hidden], what the blocks add to
@@ -47,11 +49,13 @@ struct Buffers {
     queries: Vec<f32>,     // [b · (1 + n), hidden]
     keys_values: Vec<f32>, // [b · (1 + n), 2 · hidden]
     wide: Vec<f32>,        // [b · (1 + n), intermediate], or [b · n, 3 · p²]
+    rounded: Vec<Bits>,    // what is multiplied next, in bfloat16
     heads: Shelf<HeadScratch>,
 }
 
 impl DirectVision {
-    pub(super) fn new(config: &ClipVisionConfig, w: &Weights) -> Result<Self, NetworkError> {
+    /// `bf16`: None multiplies in `f32`.
+    pub(super) fn new(config: &ClipVisionConfig, w: &Weights, bf16: Option<Bf16>) -> Result<Self, NetworkError> {
         let (hidden, patch_px) = (config.hidden, config.patch_px);
         let embeddings = "vision_model.embeddings";
         let patches = values(w, &format!("{embeddings}.patch_embedding.weight"), &[hidden, 3, patch_px, patch_px])?;
@@ -59,14 +63,16 @@ impl DirectVision {
         let mut positions = values(w, &format!("{embeddings}.position_embedding.weight"), &[config.tokens(), hidden])?;
         positions.iter_mut().zip(class_token).for_each(|(position, class)| *position += class);
         let epsilon = config.layer_norm_epsilon;
+        // Side by side: reading and packing a tower of 350 MB is most of the start of a run.
         let blocks = (0..config.layers)
-            .map(|i| DirectBlock::new(w, &format!("vision_model.encoder.layers.{i}"), config.block()))
+            .into_par_iter()
+            .map(|i| DirectBlock::new(w, &format!("vision_model.encoder.layers.{i}"), config.block(), bf16))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             patch_px,
             image_px: config.image_px,
             hidden,
-            patches: PackedMatrix::new(&patches, None, 3 * patch_px * patch_px),
+            patches: Matrix::new(&patches, None, 3 * patch_px * patch_px, bf16),
             positions,
             // The misspelling is the checkpoint's.
             norm_in: layer_norm(w, "vision_model.pre_layrnorm", hidden, epsilon)?,
@@ -92,20 +98,21 @@ impl DirectVision {
     fn pooled(&self, pictures: &Pictures, buffers: &mut Buffers) -> Vec<f32> {
         let (hidden, b) = (self.hidden, pictures.len(self.image_px));
         let tokens = self.positions.len() / hidden;
-        let grid = self.image_px / self.patch_px;
         buffers.make_room(b * tokens, hidden);
 
         let patch_values = self.patches.depth();
-        fit(&mut buffers.wide, b * (tokens - 1) * patch_values);
-        patches::gather(pictures, self.image_px, self.patch_px, grid, &mut buffers.wide); // [b · n, 3 · p²]
-        for picture in buffers.normal.chunks_exact_mut(self.positions.len()) {
-            picture.copy_from_slice(&self.positions);
+        fit(&mut buffers.wide, b * (tokens - 1) * stride(patch_values));
+        let grid = Grid { image_px: self.image_px, patch_px: self.patch_px, stride: stride(patch_values) };
+        grid.gather(pictures, &mut buffers.wide); // [b · n, 3 · p²]
+        let all = Picked::all_apart(hidden);
+        let positions = self.positions.chunks_exact(hidden).cycle();
+        for (row, position) in all.rows_mut(&mut buffers.normal).into_iter().zip(positions) {
+            row.copy_from_slice(position);
         }
-        let behind_class = Picked { of: tokens, from: 1, count: tokens - 1, width: hidden };
-        let patch_rows = Picked::all(patch_values);
+        let behind_class = Picked { of: tokens, from: 1, count: tokens - 1, ..all };
+        let patch_rows = Picked::all_apart(patch_values).rows(&buffers.wide);
         let targets = behind_class.rows_mut(&mut buffers.normal);
-        multiply(patch_rows.rows(&buffers.wide), &self.patches, Finish::Add, targets);
-        let all = Picked::all(hidden);
+        self.patches.multiply(patch_rows, Finish::Add, targets, &mut buffers.rounded);
         normalise(&self.norm_in, &all.rows(&buffers.normal), all.rows_mut(&mut buffers.stream));
 
         // Of the last block nothing but the class tokens is read.
@@ -113,19 +120,19 @@ impl DirectVision {
         for (i, block) in self.blocks.iter().enumerate() {
             block.forward(buffers, tokens, if i == last { 1 } else { tokens });
         }
-        let class = Picked { of: tokens, from: 0, count: 1, width: hidden };
+        let class = Picked { of: tokens, from: 0, count: 1, ..all };
         let mut pooled = vec![0.0; b * hidden];
-        normalise(&self.norm_out, &class.rows(&buffers.stream), all.rows_mut(&mut pooled));
+        normalise(&self.norm_out, &class.rows(&buffers.stream), Picked::all(hidden).rows_mut(&mut pooled));
         pooled
     }
 }
 
 impl Buffers {
     fn make_room(&mut self, rows: usize, hidden: usize) {
-        fit(&mut self.stream, rows * hidden);
-        fit(&mut self.normal, rows * hidden);
-        fit(&mut self.queries, rows * hidden);
-        fit(&mut self.keys_values, rows * 2 * hidden);
+        fit(&mut self.stream, rows * stride(hidden));
+        fit(&mut self.normal, rows * stride(hidden));
+        fit(&mut self.queries, rows * stride(hidden));
+        fit(&mut self.keys_values, rows * stride(2 * hidden));
     }
 }
 

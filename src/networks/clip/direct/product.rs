@@ -2,71 +2,162 @@
 
 use std::ops::Range;
 
-use deepsweep_kernels::{Finish, LayerNorm, PackedMatrix};
+use deepsweep_kernels::{Bf16, Bf16Matrix, Bits, Finish, LayerNorm, PackedMatrix};
 use rayon::prelude::*;
 
-/// Rows of one part of a product: what the kernel takes of them at once, 384 values each, stays in the second cache.
+/// Rows of one part of a product: what the kernel takes of them at once, 1,024 values each, stays in the second cache.
 const PART_ROWS: usize = 200;
 
 /// Parts of a product for each thread: few enough to be long, enough to even out a core that is slower.
 const PARTS_A_THREAD: usize = 8;
 
-/// Layer norms that are not worth handing on.
-const MIN_NORMS: usize = 32;
+/// Rows whose normalising or rounding is not worth handing on.
+const MIN_ROWS: usize = 32;
 
-/// Some rows of each picture: of `of`, those from `from` on, `count` of them.
+/// Some rows of each picture: of `of`, those from `from` on, `count` of them, `width` values of each.
 #[derive(Debug, Clone, Copy)]
 pub struct Picked {
     pub of: usize,
     pub from: usize,
     pub count: usize,
     pub width: usize,
+    /// From one row to the next.
+    pub stride: usize,
+}
+
+/// From one row of a buffer to the next. Widths of towers are near powers of two; rows such a distance apart would all fall
+/// into the same few lines of the first cache, and a product reads a dozen of them side by side.
+pub(super) fn stride(width: usize) -> usize {
+    width + 16
 }
 
 impl Picked {
+    /// All rows, one behind the other.
     pub fn all(width: usize) -> Self {
-        Self { of: 1, from: 0, count: 1, width }
+        Self { of: 1, from: 0, count: 1, width, stride: width }
+    }
+
+    /// All rows of a buffer, [`stride`] apart.
+    pub(super) fn all_apart(width: usize) -> Self {
+        Self { stride: stride(width), ..Self::all(width) }
     }
 
     pub fn rows(self, values: &[f32]) -> Vec<&[f32]> {
-        let pictures = values.chunks_exact(self.of * self.width);
-        pictures.flat_map(|rows| rows.chunks_exact(self.width).skip(self.from).take(self.count)).collect()
+        let Self { of, from, count, width, stride } = self;
+        let pictures = values.chunks_exact(of * stride);
+        pictures.flat_map(|rows| rows.chunks_exact(stride).skip(from).take(count)).map(|row| &row[..width]).collect()
     }
 
     pub fn rows_mut(self, values: &mut [f32]) -> Vec<&mut [f32]> {
-        let pictures = values.chunks_exact_mut(self.of * self.width);
-        pictures.flat_map(|rows| rows.chunks_exact_mut(self.width).skip(self.from).take(self.count)).collect()
+        let Self { of, from, count, width, stride } = self;
+        let pictures = values.chunks_exact_mut(of * stride);
+        let rows = pictures.flat_map(|rows| rows.chunks_exact_mut(stride).skip(from).take(count));
+        rows.map(|row| &mut row[..width]).collect()
     }
 }
 
 /// `x` · `matrix` → `out`, finished as `finish` says.
 pub fn multiply(x: Vec<&[f32]>, matrix: &PackedMatrix, finish: Finish, out: Vec<&mut [f32]>) {
-    let threads = rayon::current_num_threads();
-    let row_parts = x.len().div_ceil(PART_ROWS);
-    let column_parts = (threads * PARTS_A_THREAD.div_ceil(row_parts.max(1))).min(matrix.panels());
-    let rows = |part: usize| part_of(part, row_parts, x.len());
-    let panels = |part: usize| part_of(part, column_parts, matrix.panels());
-    // Parts of the same columns stand side by side: they share what they read of the matrix.
-    let mut parts: Vec<Vec<&mut [f32]>> = (0..row_parts * column_parts).map(|_| vec![]).collect();
-    let mut out = out.into_iter();
-    for row_part in 0..row_parts {
-        for row in out.by_ref().take(rows(row_part).len()) {
-            let mut rest = row;
-            for column_part in 0..column_parts {
-                let (part, behind) = rest.split_at_mut(matrix.columns(&panels(column_part)).len());
-                parts[column_part * row_parts + row_part].push(part);
-                rest = behind;
+    let shape = Shape { rows: x.len(), panels: matrix.panels() };
+    shape.in_parts(
+        out,
+        |panels| matrix.columns(panels),
+        |rows, panels, out| matrix.multiply(&x[rows], panels, finish, out),
+    );
+}
+
+/// A matrix in the numbers that a tower multiplies in.
+#[derive(Debug)]
+pub(super) enum Matrix {
+    F32(PackedMatrix),
+    Bf16(Bf16Matrix),
+}
+
+impl Matrix {
+    /// `weight`: [width, depth], as checkpoints have it; `bias`: [width], or nothing; `bf16`: None for `f32`.
+    pub fn new(weight: &[f32], bias: Option<&[f32]>, depth: usize, bf16: Option<Bf16>) -> Self {
+        match bf16 {
+            Some(machine) => Self::Bf16(Bf16Matrix::new(machine, weight, bias, depth)),
+            None => Self::F32(PackedMatrix::new(weight, bias, depth)),
+        }
+    }
+
+    pub fn depth(&self) -> usize {
+        match self {
+            Self::F32(matrix) => matrix.depth(),
+            Self::Bf16(matrix) => matrix.depth(),
+        }
+    }
+
+    pub fn width(&self) -> usize {
+        match self {
+            Self::F32(matrix) => matrix.width(),
+            Self::Bf16(matrix) => matrix.width(),
+        }
+    }
+
+    /// As [`multiply`]; `rounded` is where rows are rounded to before products in bfloat16.
+    pub fn multiply(&self, x: Vec<&[f32]>, finish: Finish, out: Vec<&mut [f32]>, rounded: &mut Vec<Bits>) {
+        match self {
+            Self::F32(matrix) => multiply(x, matrix, finish, out),
+            Self::Bf16(matrix) => {
+                let (depth, stride) = (matrix.depth(), stride(matrix.depth()));
+                rounded.resize(x.len() * stride, 0);
+                let targets = rounded.par_chunks_exact_mut(stride).zip(&x).with_min_len(MIN_ROWS);
+                targets.for_each(|(target, x)| matrix.machine().round(x, &mut target[..depth]));
+                let x: Vec<&[Bits]> = rounded.chunks_exact(stride).map(|row| &row[..depth]).collect();
+                let shape = Shape { rows: x.len(), panels: matrix.panels() };
+                shape.in_parts(
+                    out,
+                    |panels| matrix.columns(panels),
+                    |rows, panels, out| matrix.multiply(&x[rows], panels, finish, out),
+                );
             }
         }
     }
-    parts.into_par_iter().enumerate().for_each(|(part, mut out)| {
-        matrix.multiply(&x[rows(part % row_parts)], panels(part / row_parts), finish, &mut out);
-    });
+}
+
+/// Of a product.
+struct Shape {
+    rows: usize,
+    panels: usize,
+}
+
+impl Shape {
+    /// Calls `work` with rows, panels and the slices of `out` that are theirs, on the threads of the pool.
+    fn in_parts(
+        self,
+        out: Vec<&mut [f32]>,
+        columns: impl Fn(&Range<usize>) -> Range<usize>,
+        work: impl Fn(Range<usize>, Range<usize>, &mut [&mut [f32]]) + Sync,
+    ) {
+        let threads = rayon::current_num_threads();
+        let row_parts = self.rows.div_ceil(PART_ROWS);
+        let column_parts = (threads * PARTS_A_THREAD.div_ceil(row_parts.max(1))).min(self.panels);
+        let rows = |part: usize| part_of(part, row_parts, self.rows);
+        let panels = |part: usize| part_of(part, column_parts, self.panels);
+        // Parts of the same columns stand side by side: they share what they read of the matrix.
+        let mut parts: Vec<Vec<&mut [f32]>> = (0..row_parts * column_parts).map(|_| vec![]).collect();
+        let mut out = out.into_iter();
+        for row_part in 0..row_parts {
+            for row in out.by_ref().take(rows(row_part).len()) {
+                let mut rest = row;
+                for column_part in 0..column_parts {
+                    let (part, behind) = rest.split_at_mut(columns(&panels(column_part)).len());
+                    parts[column_part * row_parts + row_part].push(part);
+                    rest = behind;
+                }
+            }
+        }
+        parts.into_par_iter().enumerate().for_each(|(part, mut out)| {
+            work(rows(part % row_parts), panels(part / row_parts), &mut out);
+        });
+    }
 }
 
 /// A layer norm of each row of `x` → `out`.
 pub(super) fn normalise(norm: &LayerNorm, x: &[&[f32]], out: Vec<&mut [f32]>) {
-    x.par_iter().zip(out).with_min_len(MIN_NORMS).for_each(|(x, out)| norm.forward(x, out));
+    x.par_iter().zip(out).with_min_len(MIN_ROWS).for_each(|(x, out)| norm.forward(x, out));
 }
 
 /// Parts that differ by one at most.

@@ -12,6 +12,9 @@ use pulp::{Arch, Simd, WithSimd};
 /// Rows whose sums of bytes fit 16 bits.
 const ROWS_AT_ONCE: usize = 257;
 
+/// Bytes of a row whose sums fit two vectors of AVX-512, four of AVX2.
+const COLUMNS_AT_ONCE: usize = 64;
+
 /// The columns of a resized row: what each averages and where it goes.
 #[derive(Debug, Clone, Default)]
 pub struct AreaColumns(Vec<Column>);
@@ -83,17 +86,34 @@ impl WithSimd for Average<'_> {
     fn with_simd<S: Simd>(self, _: S) {
         let Self { sums: AreaSums { rows: sums, means, running }, source, columns, target, plane } = self;
         let bytes = source.columns.len() * 3;
-        sums.resize(bytes + 1, 0);
-        running.resize(source.columns.len() + 1, [0; 4]);
+        // Longer than what is used: whatever it takes to be long enough is filled once.
+        grow(sums, bytes + 1, 0);
+        grow(running, source.columns.len() + 1, [0; 4]);
+        grow(means, columns.0.len(), [0.0; 4]);
+        let (sums, running) = (&mut sums[..bytes + 1], &mut running[..source.columns.len() + 1]);
+        let means = &mut means[..columns.0.len()];
         for first in source.rows.clone().step_by(ROWS_AT_ONCE) {
-            for row in first..source.rows.end.min(first + ROWS_AT_ONCE) {
-                let pixels = &source.pixels[row * source.stride + source.columns.start * 3..][..bytes];
-                if row == first {
-                    for (sum, value) in sums[..bytes].iter_mut().zip(pixels) {
-                        *sum = u16::from(*value);
+            let rows = first..source.rows.end.min(first + ROWS_AT_ONCE);
+            let row = |row: usize| &source.pixels[row * source.stride + source.columns.start * 3..][..bytes];
+            // Some columns of all rows, whose sums stay in registers; the last of them again, to be whole.
+            let whole = if bytes < COLUMNS_AT_ONCE { 0 } else { bytes.div_ceil(COLUMNS_AT_ONCE) };
+            for block in 0..whole {
+                let at = (block * COLUMNS_AT_ONCE).min(bytes - COLUMNS_AT_ONCE);
+                let mut block_sums = [0_u16; COLUMNS_AT_ONCE];
+                for y in rows.clone() {
+                    let Some(values) = row(y)[at..].first_chunk::<COLUMNS_AT_ONCE>() else {
+                        continue;
+                    };
+                    for i in 0..COLUMNS_AT_ONCE {
+                        block_sums[i] += u16::from(values[i]);
                     }
-                } else {
-                    for (sum, value) in sums[..bytes].iter_mut().zip(pixels) {
+                }
+                sums[at..at + COLUMNS_AT_ONCE].copy_from_slice(&block_sums);
+            }
+            if whole == 0 {
+                sums[..bytes].fill(0);
+                for y in rows.clone() {
+                    for (sum, value) in sums[..bytes].iter_mut().zip(row(y)) {
                         *sum += u16::from(*value);
                     }
                 }
@@ -118,7 +138,6 @@ impl WithSimd for Average<'_> {
         }
         let rows = source.rows.len() as f32;
         // All four lanes of each, so that they stay a vector; the colours part afterwards.
-        means.resize(columns.0.len(), [0.0; 4]);
         for (mean, column) in means.iter_mut().zip(&columns.0) {
             let (before, after) = (running[column.start as usize], running[column.end as usize]);
             let count = column.count * rows;
@@ -133,6 +152,12 @@ impl WithSimd for Average<'_> {
             let place = column.place as usize;
             (red[place], green[place], blue[place]) = (*r, *g, *b);
         }
+    }
+}
+
+fn grow<T: Copy>(values: &mut Vec<T>, length: usize, value: T) {
+    if values.len() < length {
+        values.resize(length, value);
     }
 }
 

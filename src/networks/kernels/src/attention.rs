@@ -4,7 +4,10 @@ use pulp::{Arch, Simd, WithSimd};
 
 use crate::functions::exp;
 use crate::lanes;
-use crate::tile::{ROWS, in_groups, load, multiply_tile, store};
+use crate::tile::{for_rows, in_groups, load, multiply_tile, rows, store};
+
+/// Rows of a tile, whatever the machine.
+const MOST_ROWS: usize = 12;
 
 /// The head of one picture: rows that lie `stride` values apart, of which `width` belong to the head.
 #[derive(Debug, Clone, Copy)]
@@ -30,7 +33,7 @@ pub struct HeadScratch {
     keys: Vec<f32>,
     /// `[width / lanes][rows][lanes]`
     values: Vec<f32>,
-    /// `[ROWS][rows rounded up to lanes]`
+    /// `[MOST_ROWS][rows rounded up to lanes]`
     weights: Vec<f32>,
 }
 
@@ -46,7 +49,7 @@ pub fn attend(q: HeadRows, k: HeadRows, v: HeadRows, scratch: &mut HeadScratch, 
     let padded_rows = k.rows.next_multiple_of(lanes);
     scratch.keys.resize(padded_rows * k.width, 0.0);
     scratch.values.resize(v.width.next_multiple_of(lanes) * v.rows, 0.0);
-    scratch.weights.resize(ROWS * padded_rows, 0.0);
+    scratch.weights.resize(MOST_ROWS * padded_rows, 0.0);
     // What fills up the last panel is multiplied and never read; it may be left from another call.
     for row in 0..k.rows {
         let panel = &mut scratch.keys[row / lanes * lanes * k.width..][..lanes * k.width];
@@ -72,15 +75,8 @@ impl WithSimd for Attend<'_, '_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        for queries in in_groups(self.q.rows) {
-            match queries.len() {
-                1 => self.group::<S, 1>(simd, queries.start),
-                2 => self.group::<S, 2>(simd, queries.start),
-                3 => self.group::<S, 3>(simd, queries.start),
-                4 => self.group::<S, 4>(simd, queries.start),
-                5 => self.group::<S, 5>(simd, queries.start),
-                _ => self.group::<S, ROWS>(simd, queries.start),
-            }
+        for queries in in_groups(self.q.rows, rows::<S>()) {
+            for_rows!(S, queries.len(), self.group(simd, queries.start));
         }
     }
 }
@@ -92,10 +88,9 @@ impl Attend<'_, '_> {
         let Self { q, places, scratch, out } = self;
         let HeadScratch { keys, values, weights } = &mut **scratch;
         let padded = places.next_multiple_of(lanes);
-        let nothing = [[simd.splat_f32s(0.0); 2]; R];
         let queries: [&[f32]; R] = std::array::from_fn(|r| q.row(first + r));
         for (panel, keys) in keys.chunks_exact(lanes * q.width).enumerate() {
-            for (r, sums) in multiply_tile(simd, queries, keys, nothing).into_iter().enumerate() {
+            for (r, sums) in multiply_tile(simd, queries, keys).into_iter().enumerate() {
                 store(simd, &mut weights[r * padded + panel * lanes..][..lanes], sums);
             }
         }
@@ -105,7 +100,7 @@ impl Attend<'_, '_> {
         }
         let rows: [&[f32]; R] = std::array::from_fn(|r| &weights[r * padded..][..*places]);
         for (panel, values) in values.chunks_exact(lanes * *places).enumerate() {
-            let sums = multiply_tile(simd, rows, values, nothing);
+            let sums = multiply_tile(simd, rows, values);
             for (r, sums) in sums.into_iter().enumerate() {
                 let row = &mut out[first + r][panel * lanes..];
                 let columns = lanes.min(row.len());

@@ -1,4 +1,4 @@
-//! k × k convolution of [`LANES`] pictures side by side, without padding, with bias, PReLU and pooling.
+//! k × k convolution of [`LANES`] pictures side by side, without padding, with bias and PReLU.
 //!
 //! In: `[inputs][rows][columns · LANES]`. Out: `[outputs][rows − k + 1][(columns − k + 1) · LANES]`.
 
@@ -6,8 +6,7 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use crate::pool::pooled_side;
-use crate::vector::{for_this_machine, group, in_groups, load, load_one, prelu, store_one};
+use crate::vector::{for_this_machine, group, in_groups, load, prelu, store_one};
 use crate::{LANES, Planes};
 
 /// A convolution whose weights are packed for the kernel.
@@ -44,26 +43,20 @@ impl DirectConv {
         Self { inputs, outputs, kernel, packed, bias: in_groups(bias, group, 0.0), negative }
     }
 
-    /// `pool`: the sides of max pooling behind it, with stride 2, whose last window may hang over the edge.
-    ///
     /// # Panics
     /// If `x` has other channels or is smaller than the kernel: a bug of the caller.
-    pub fn forward(&self, x: &Planes, pool: Option<usize>, out: &mut Planes) {
+    pub fn forward(&self, x: &Planes, out: &mut Planes) {
         assert_eq!(x.channels, self.inputs, "channels");
         assert!(x.rows >= self.kernel && x.row >= self.kernel * LANES, "rows and columns");
         let more = self.kernel - 1;
-        let side = |side: usize| pool.map_or(side, |kernel| pooled_side(side, kernel));
-        out.reshape(self.outputs, side(x.rows - more), side(x.row / LANES - more) * LANES);
-        let mut space = vec![];
-        Arch::new().dispatch(Forward { conv: self, x, pool, space: &mut space, out });
+        out.reshape(self.outputs, x.rows - more, x.row - more * LANES);
+        Arch::new().dispatch(Forward { conv: self, x, out });
     }
 }
 
 struct Forward<'a> {
     conv: &'a DirectConv,
     x: &'a Planes,
-    pool: Option<usize>,
-    space: &'a mut Vec<f32>,
     out: &'a mut Planes,
 }
 
@@ -72,25 +65,38 @@ impl WithSimd for Forward<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { conv, x, pool, space, out } = self;
-        for_this_machine!(S, forward(simd, conv, x, pool, space, out));
+        let Self { conv, x, out } = self;
+        for_this_machine!(S, forward(simd, conv, x, out));
     }
 }
 
-/// Row `row` of the outputs of a group, whose weights are `packed`, to `[G][columns · LANES]`.
+#[inline(always)]
+fn forward<S: Simd, const V: usize, const G: usize>(simd: S, conv: &DirectConv, x: &Planes, out: &mut Planes) {
+    for group in 0..conv.outputs.div_ceil(G) {
+        for row in 0..out.rows {
+            match conv.kernel {
+                1 => group_row::<S, V, G, 1>(simd, conv, x, (group, row), out),
+                2 => group_row::<S, V, G, 2>(simd, conv, x, (group, row), out),
+                _ => group_row::<S, V, G, 3>(simd, conv, x, (group, row), out),
+            }
+        }
+    }
+}
+
+/// Row `row` of the outputs of a group.
 #[inline(always)]
 fn group_row<S: Simd, const V: usize, const G: usize, const K: usize>(
     simd: S,
     conv: &DirectConv,
     x: &Planes,
     (group, row): (usize, usize),
-    out: &mut [f32],
+    out: &mut Planes,
 ) {
     let taps = conv.inputs * K * K;
-    let (plane, length) = (x.rows * x.row, out.len() / G);
+    let plane = x.rows * x.row;
     let packed = conv.packed[group * taps * G..][..taps * G].as_chunks::<G>().0; // [inputs · K²][G]
     let (bias, negative) = (&conv.bias[group * G..][..G], &conv.negative[group * G..][..G]);
-    for block in (0..length).step_by(LANES) {
+    for block in (0..out.row).step_by(LANES) {
         let mut sums = [[simd.splat_f32s(0.0); V]; G];
         for g in 0..G {
             sums[g] = [simd.splat_f32s(bias[g]); V];
@@ -110,64 +116,12 @@ fn group_row<S: Simd, const V: usize, const G: usize, const K: usize>(
             }
         }
         for g in 0..G {
-            let target = &mut out[g * length + block..][..LANES];
-            let slope = simd.splat_f32s(negative[g]);
-            for v in 0..V {
-                store_one::<S>(&mut target[v * S::F32_LANES..], prelu(simd, sums[g][v], slope));
-            }
-        }
-    }
-}
-
-#[inline(always)]
-fn forward<S: Simd, const V: usize, const G: usize>(
-    simd: S,
-    conv: &DirectConv,
-    x: &Planes,
-    pool: Option<usize>,
-    space: &mut Vec<f32>,
-    out: &mut Planes,
-) {
-    let more = conv.kernel - 1;
-    let (rows, length) = (x.rows - more, x.row - more * LANES);
-    let kernel = pool.unwrap_or(1);
-    let stride = if pool.is_some() { 2 } else { 1 };
-    space.resize(space.len().max(2 * G * length), 0.0);
-    let (row_values, rest) = space.split_at_mut(G * length);
-    let tallest = &mut rest[..G * length];
-    for group in 0..conv.outputs.div_ceil(G) {
-        for y in 0..out.rows {
-            // The largest of the rows that a pooled row sees; the first of them was the last of the row before.
-            let first = y * stride;
-            for row in first..(first + kernel).min(rows) {
-                if row > first || y == 0 || kernel <= stride {
-                    match conv.kernel {
-                        1 => group_row::<S, V, G, 1>(simd, conv, x, (group, row), row_values),
-                        2 => group_row::<S, V, G, 2>(simd, conv, x, (group, row), row_values),
-                        _ => group_row::<S, V, G, 3>(simd, conv, x, (group, row), row_values),
-                    }
-                }
-                if row == first {
-                    tallest.copy_from_slice(row_values);
-                } else {
-                    for (tallest, value) in tallest.iter_mut().zip(row_values.iter()) {
-                        *tallest = if *value > *tallest { *value } else { *tallest };
-                    }
-                }
-            }
-            for g in 0..G.min(conv.outputs - group * G) {
-                let at = ((group * G + g) * out.rows + y) * out.row;
-                let targets = out.values[at..at + out.row].as_chunks_mut::<LANES>().0;
-                let pixels = tallest[g * length..][..length].as_chunks::<LANES>().0;
-                for (x, target) in targets.iter_mut().enumerate() {
-                    let window = &pixels[x * stride..(x * stride + kernel).min(pixels.len())];
-                    for lane in (0..LANES).step_by(S::F32_LANES) {
-                        let mut largest = load_one::<S>(&window[0][lane..]);
-                        for pixel in &window[1..] {
-                            largest = simd.max_f32s(largest, load_one::<S>(&pixel[lane..]));
-                        }
-                        store_one::<S>(&mut target[lane..], largest);
-                    }
+            let output = group * G + g;
+            if output < conv.outputs {
+                let target = &mut out.values[(output * out.rows + row) * out.row + block..][..LANES];
+                let slope = simd.splat_f32s(negative[g]);
+                for v in 0..V {
+                    store_one::<S>(&mut target[v * S::F32_LANES..], prelu(simd, sums[g][v], slope));
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! 3 × 3 convolution of three colours with bias and PReLU, and 2 × 2 max pooling behind it, in one pass.
 //!
-//! In: rows whose columns are dealt out over four sections. Out: one pooled row, over two. Four neighbours of the
-//! convolution then lie in four vectors at the same place, and pooling is the larger of two vectors.
+//! In: rows whose columns are dealt out over eight sections. Out: one pooled row, over four. Neighbours of the convolution
+//! then lie in vectors of their own at the same place, and pooling is the larger of two vectors.
 
 #![allow(clippy::needless_range_loop, reason = "several arrays share an index, and unroll together")]
 
@@ -11,6 +11,12 @@ use crate::LANES;
 use crate::vector::{load_one, prelu, store_one};
 
 const COLOURS: usize = 3;
+
+/// Of the rows that come in.
+const SECTIONS: usize = 8;
+
+/// Columns of the convolution that are computed together: eight sums fit the registers of every machine.
+const AT_ONCE: usize = 4;
 
 /// Such a convolution.
 #[derive(Debug, Clone)]
@@ -24,7 +30,7 @@ pub struct FirstConv {
 /// The rows that a pooled row sees.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Seen<'a> {
-    /// `[COLOURS][4 sections][section]` each.
+    /// `[COLOURS][SECTIONS][section]` each.
     pub rows: [&'a [f32]; 4],
     pub section: usize,
     /// Columns of the convolution: those of the picture less two.
@@ -49,50 +55,57 @@ impl FirstConv {
         self.bias.len()
     }
 
-    /// `pooled`: `[outputs][2 sections][section]`.
+    /// `pooled`: `[outputs][SECTIONS / 2][section]`.
     #[inline(always)]
     pub(crate) fn pooled_row<S: Simd>(&self, simd: S, seen: Seen, pooled: &mut [f32]) {
         let Seen { rows, section, columns, pair } = seen;
         let channels = self.weights.iter().zip(&self.bias).zip(&self.negative);
-        for block in (0..columns.div_ceil(4)).step_by(S::F32_LANES) {
-            for (((weights, bias), negative), target) in channels.clone().zip(pooled.chunks_exact_mut(2 * section)) {
-                let mut sums = [[simd.splat_f32s(*bias); 4]; 2];
-                for (colour, weights) in weights.iter().enumerate() {
-                    for (y, row) in rows.iter().enumerate() {
-                        let row = &row[colour * 4 * section..][..4 * section];
-                        let values: [S::f32s; 6] = [
-                            load_one::<S>(&row[block..]),
-                            load_one::<S>(&row[section + block..]),
-                            load_one::<S>(&row[2 * section + block..]),
-                            load_one::<S>(&row[3 * section + block..]),
-                            load_one::<S>(&row[block + 1..]),
-                            load_one::<S>(&row[section + block + 1..]),
-                        ];
-                        for (up, sums) in sums.iter_mut().enumerate() {
-                            let Some(taps) = y.checked_sub(up).and_then(|ky| weights.get(ky)) else { continue };
-                            for kx in 0..3 {
-                                let weight = simd.splat_f32s(taps[kx]);
-                                for x in 0..4 {
-                                    sums[x] = simd.mul_add_e_f32s(values[x + kx], weight, sums[x]);
+        for block in (0..columns.div_ceil(SECTIONS)).step_by(S::F32_LANES) {
+            let targets = pooled.chunks_exact_mut(SECTIONS / 2 * section);
+            for (((weights, bias), negative), target) in channels.clone().zip(targets) {
+                for left in (0..SECTIONS).step_by(AT_ONCE) {
+                    let mut sums = [[simd.splat_f32s(*bias); AT_ONCE]; 2];
+                    for (colour, weights) in weights.iter().enumerate() {
+                        for (y, row) in rows.iter().enumerate() {
+                            let row = &row[colour * SECTIONS * section..][..SECTIONS * section];
+                            let mut values = [simd.splat_f32s(0.0); AT_ONCE + 2];
+                            for x in 0..AT_ONCE + 2 {
+                                let column = left + x;
+                                let at = column % SECTIONS * section + column / SECTIONS + block;
+                                values[x] = load_one::<S>(&row[at..]);
+                            }
+                            for (up, sums) in sums.iter_mut().enumerate() {
+                                let Some(taps) = y.checked_sub(up).and_then(|ky| weights.get(ky)) else {
+                                    continue;
+                                };
+                                for kx in 0..3 {
+                                    let weight = simd.splat_f32s(taps[kx]);
+                                    for x in 0..AT_ONCE {
+                                        sums[x] = simd.mul_add_e_f32s(values[x + kx], weight, sums[x]);
+                                    }
                                 }
                             }
                         }
                     }
-                }
-                let slope = simd.splat_f32s(*negative);
-                let [upper, lower] = if pair { sums } else { [sums[0], sums[0]] };
-                let mut larger = upper;
-                for x in 0..4 {
-                    larger[x] = simd.max_f32s(prelu(simd, upper[x], slope), prelu(simd, lower[x], slope));
-                }
-                store_one::<S>(&mut target[block..], simd.max_f32s(larger[0], larger[1]));
-                store_one::<S>(&mut target[section + block..], simd.max_f32s(larger[2], larger[3]));
-                // The last window of an odd number of columns has only its left half.
-                let last = columns - 1;
-                if columns % 2 == 1 && (block..block + S::F32_LANES).contains(&(last / 4)) {
-                    let mut alone = [0.0; LANES];
-                    store_one::<S>(&mut alone, larger[last % 4]);
-                    target[last % 4 / 2 * section + last / 4] = alone[last / 4 - block];
+                    let slope = simd.splat_f32s(*negative);
+                    let [upper, lower] = if pair { sums } else { [sums[0], sums[0]] };
+                    let mut larger = upper;
+                    for x in 0..AT_ONCE {
+                        larger[x] = simd.max_f32s(prelu(simd, upper[x], slope), prelu(simd, lower[x], slope));
+                    }
+                    for two in 0..AT_ONCE / 2 {
+                        let at = (left / 2 + two) * section + block;
+                        store_one::<S>(&mut target[at..], simd.max_f32s(larger[2 * two], larger[2 * two + 1]));
+                    }
+                    // The last window of an odd number of columns has only its left half.
+                    let last = columns - 1;
+                    let (place, section_of_last) = (last / SECTIONS, last % SECTIONS);
+                    let is_here = (block..block + S::F32_LANES).contains(&place);
+                    if columns % 2 == 1 && is_here && (left..left + AT_ONCE).contains(&section_of_last) {
+                        let mut alone = [0.0; LANES];
+                        store_one::<S>(&mut alone, larger[section_of_last - left]);
+                        target[section_of_last / 2 * section + place] = alone[place - block];
+                    }
                 }
             }
         }

@@ -3,7 +3,8 @@
 //!
 //! A matrix product over unfolded pixels wastes small convolutions: unfolding alone costs more than the arithmetic. Here
 //! [`LANES`] values lie along the vector and output channels in registers; bias and PReLU are applied before a value is
-//! ever stored. The instruction set is chosen at run time (AVX2 + FMA, NEON, else portable).
+//! ever stored. The instruction set is chosen at run time (AVX-512, AVX2 + FMA, NEON, else
+//! portable).
 //!
 //! For transformers there are products with matrices that are packed once, with bias, activation and residual applied
 //! before a value is stored; layer normalisation; and attention, head by head, without a copy that outlives it. In and
@@ -12,12 +13,14 @@
 //! For convolutions, in and out: planes of `f32`, `[channels][rows][row]`. A row is either the pixels of [`LANES`]
 //! pictures side by side (many crops), or one picture's pixels dealt out over sections, column x to section x mod n, so
 //! that a step of n pixels is a step of one value and no kernel ever shuffles ([`first`], [`proposal`]). A crate of its
-//! own, so that tests of deepsweep run it optimised. No I/O, no threads, no unsafe code.
+//! own, so that tests of deepsweep run it optimised. No I/O, no threads; unsafe code in one
+//! place, where an instruction is used that pulp does not know ([`bf16`]).
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod area;
 mod attention;
+mod bf16;
 mod conv;
 mod first;
 mod functions;
@@ -32,14 +35,14 @@ mod winograd;
 
 pub use area::{AreaColumns, AreaSums, Source};
 pub use attention::{HeadRows, HeadScratch, attend};
+pub use bf16::{Bf16, Bf16Matrix, Bits};
 pub use conv::DirectConv;
 pub use first::FirstConv;
 pub use matrix::{Finish, PackedMatrix};
 pub use norm::LayerNorm;
 pub use overlap::{Against, KeptBoxes};
-pub use pool::max_pool_lanes;
 pub use proposal::{Cell, Proposal, ProposalSpace, Strip};
-pub use winograd::WinogradConv;
+pub use winograd::{Winograd, WinogradConv, WinogradF4, WinogradSpace};
 
 use pulp::{Arch, Simd, WithSimd};
 

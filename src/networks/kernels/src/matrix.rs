@@ -8,11 +8,11 @@ use pulp::{Arch, Simd, WithSimd};
 
 use crate::functions::{gelu, quick_gelu};
 use crate::lanes;
-use crate::tile::{ROWS, in_groups, load, multiply_tile, store};
+use crate::tile::{for_rows, in_groups, load, multiply_tile, rows, store};
 
 /// Rows of a panel that are multiplied in one go: 24 KiB of AVX2's panels, which stay in the first cache or nearly so.
 /// Widths of towers are multiples of it, or nearly so; at half of it sums are stored and loaded twice as often.
-const DEPTH: usize = 384;
+const DEPTH: usize = 1024;
 
 /// What becomes of a product before it is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +25,33 @@ pub enum Finish {
     QuickGelu,
     /// `out = gelu(x · W + b)`, with the error function
     Gelu,
+}
+
+impl Finish {
+    #[inline(always)]
+    pub(crate) fn adds(self) -> bool {
+        self == Self::Add
+    }
+
+    /// The activation, of whole sums.
+    #[inline(always)]
+    pub(crate) fn apply<S: Simd>(self, simd: S, mut sums: [S::f32s; 2]) -> [S::f32s; 2] {
+        // Loops, not closures: those would be compiled without the vector unit.
+        match self {
+            Self::Store | Self::Add => {}
+            Self::QuickGelu => {
+                for sum in &mut sums {
+                    *sum = quick_gelu(simd, *sum);
+                }
+            }
+            Self::Gelu => {
+                for sum in &mut sums {
+                    *sum = gelu(simd, *sum);
+                }
+            }
+        }
+        sums
+    }
 }
 
 /// A matrix [depth, width] and a bias [width], packed for the kernel.
@@ -115,15 +142,8 @@ impl WithSimd for Multiply<'_, '_> {
         for start in (0..depth).step_by(DEPTH) {
             let block = start..(start + DEPTH).min(depth);
             for panel in self.panels.clone() {
-                for rows in in_groups(self.x.len()) {
-                    match rows.len() {
-                        1 => self.tile::<S, 1>(simd, rows.start, panel, block.clone()),
-                        2 => self.tile::<S, 2>(simd, rows.start, panel, block.clone()),
-                        3 => self.tile::<S, 3>(simd, rows.start, panel, block.clone()),
-                        4 => self.tile::<S, 4>(simd, rows.start, panel, block.clone()),
-                        5 => self.tile::<S, 5>(simd, rows.start, panel, block.clone()),
-                        _ => self.tile::<S, ROWS>(simd, rows.start, panel, block.clone()),
-                    }
+                for group in in_groups(self.x.len(), rows::<S>()) {
+                    for_rows!(S, group.len(), self.tile(simd, group.start, panel, block.clone()));
                 }
             }
         }
@@ -142,26 +162,18 @@ impl Multiply<'_, '_> {
         let columns = at..at + lanes.min(width - panel * lanes);
         let (is_first, is_last) = (block.start == 0, block.end == *depth);
         let bias = if is_first { load(simd, &bias[panel * lanes..][..lanes]) } else { [simd.splat_f32s(0.0); 2] };
-        let mut sums = [bias; R];
-        if !is_first || self.finish == Finish::Add {
-            for (r, sums) in sums.iter_mut().enumerate() {
-                let before = load(simd, &self.out[first_row + r][columns.clone()]);
-                *sums = [simd.add_f32s(sums[0], before[0]), simd.add_f32s(sums[1], before[1])];
+        let sums = multiply_tile(simd, x, weights);
+        for (r, sums) in sums.into_iter().enumerate() {
+            let target = &mut self.out[first_row + r][columns.clone()];
+            let mut sums = [simd.add_f32s(sums[0], bias[0]), simd.add_f32s(sums[1], bias[1])];
+            if !is_first || self.finish.adds() {
+                let before = load(simd, target);
+                sums = [simd.add_f32s(sums[0], before[0]), simd.add_f32s(sums[1], before[1])];
             }
-        }
-        sums = multiply_tile(simd, x, weights, sums);
-        // Loops, not closures: those would be compiled without the vector unit.
-        for (r, mut sums) in sums.into_iter().enumerate() {
-            if is_last && self.finish == Finish::QuickGelu {
-                for sum in &mut sums {
-                    *sum = quick_gelu(simd, *sum);
-                }
-            } else if is_last && self.finish == Finish::Gelu {
-                for sum in &mut sums {
-                    *sum = gelu(simd, *sum);
-                }
+            if is_last {
+                sums = self.finish.apply(simd, sums);
             }
-            store(simd, &mut self.out[first_row + r][columns.clone()], sums);
+            store(simd, target, sums);
         }
     }
 }

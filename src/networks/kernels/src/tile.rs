@@ -4,27 +4,48 @@ use std::ops::Range;
 
 use pulp::Simd;
 
-/// Rows of a tile: 6 × 2 sums, two vectors of a panel and one value of a row fill the sixteen registers of AVX2.
-pub(crate) const ROWS: usize = 6;
+/// Rows of a tile: 6 × 2 sums, two vectors of a panel and one value of a row fill the sixteen registers of AVX2; of
+/// AVX-512's 32, twice as many are at work, and values of rows need none.
+pub(crate) const fn rows<S: Simd>() -> usize {
+    if S::F32_LANES == 16 { 12 } else { 6 }
+}
 
-/// Splits rows into groups of at most [`ROWS`] whose sizes differ by one at most: no group is much slower than another.
+/// Splits rows into groups of at most `most` whose sizes differ by one at most: no group is much slower than another.
 #[inline(always)]
-pub(crate) fn in_groups(rows: usize) -> impl Iterator<Item = Range<usize>> {
-    let groups = rows.div_ceil(ROWS);
+pub(crate) fn in_groups(rows: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
+    let groups = rows.div_ceil(most);
     (0..groups).map(move |group| group * rows / groups..(group + 1) * rows / groups)
 }
 
-/// `sums[r] += Σ x[r][k] · panel[k]` over the rows `k` of the panel, each as wide as two vectors.
+/// Calls `$run::<S, rows>` for a group of [`in_groups`]: the number of rows is known when it is compiled. Instruction
+/// sets of 16 registers have no groups of more than six.
+macro_rules! for_rows {
+    ($s:ident, $count:expr, $this:ident.$run:ident ( $($argument:expr),* )) => {
+        match $count {
+            1 => $this.$run::<$s, 1>($($argument),*),
+            2 => $this.$run::<$s, 2>($($argument),*),
+            3 => $this.$run::<$s, 3>($($argument),*),
+            4 => $this.$run::<$s, 4>($($argument),*),
+            5 => $this.$run::<$s, 5>($($argument),*),
+            count if $crate::tile::rows::<$s>() == 6 || count == 6 => $this.$run::<$s, 6>($($argument),*),
+            7 => $this.$run::<$s, 7>($($argument),*),
+            8 => $this.$run::<$s, 8>($($argument),*),
+            9 => $this.$run::<$s, 9>($($argument),*),
+            10 => $this.$run::<$s, 10>($($argument),*),
+            11 => $this.$run::<$s, 11>($($argument),*),
+            _ => $this.$run::<$s, 12>($($argument),*),
+        }
+    };
+}
+pub(crate) use for_rows;
+
+/// `Σ x[r][k] · panel[k]` over the rows `k` of the panel, each as wide as two vectors.
 #[inline(always)]
-pub(crate) fn multiply_tile<S: Simd, const R: usize>(
-    simd: S,
-    x: [&[f32]; R],
-    panel: &[f32],
-    mut sums: [[S::f32s; 2]; R],
-) -> [[S::f32s; 2]; R] {
+pub(crate) fn multiply_tile<S: Simd, const R: usize>(simd: S, x: [&[f32]; R], panel: &[f32]) -> [[S::f32s; 2]; R] {
     let (vectors, _) = S::as_simd_f32s(panel);
     let (pairs, _) = vectors.as_chunks::<2>();
     let x = x.map(|row| &row[..pairs.len()]);
+    let mut sums = [[simd.splat_f32s(0.0); 2]; R];
     for (k, [left, right]) in pairs.iter().enumerate() {
         for r in 0..R {
             let value = simd.splat_f32s(x[r][k]);

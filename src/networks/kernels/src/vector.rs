@@ -17,14 +17,14 @@ pub(crate) fn group() -> usize {
     Arch::new().dispatch(Group)
 }
 
-/// Calls `$run::<S, vectors in LANES, group>`, both known when it is compiled.
+/// Calls `$run::<S, vectors in LANES, group, …>`, all known when it is compiled.
 macro_rules! for_this_machine {
-    ($s:ident, $run:ident ( $($argument:expr),* )) => {
+    ($s:ident, $run:ident $(::<$($more:ident),*>)? ( $($argument:expr),* )) => {
         match $s::F32_LANES {
-            16 => $run::<$s, 1, 8>($($argument),*),
-            8 => $run::<$s, 2, 4>($($argument),*),
-            4 => $run::<$s, 4, 4>($($argument),*),
-            _ => $run::<$s, { $crate::LANES }, 4>($($argument),*),
+            16 => $run::<$s, 1, 8, $($($more),*)?>($($argument),*),
+            8 => $run::<$s, 2, 4, $($($more),*)?>($($argument),*),
+            4 => $run::<$s, 4, 4, $($($more),*)?>($($argument),*),
+            _ => $run::<$s, { $crate::LANES }, 4, $($($more),*)?>($($argument),*),
         }
     };
 }

@@ -1,28 +1,64 @@
-//! 3 × 3 convolution with bias and PReLU by Winograd's F(2 × 2, 3 × 3): 16 products where the definition has 36.
+//! 3 × 3 convolution with bias and PReLU by Winograd's F(m × m, 3 × 3) for m of 3 and 4: 25 products where the
+//! definition has 81, and 36 where it has 144.
 //!
-//! Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (arXiv 1509.09308). The transforms only
-//! add and halve, so the result differs from the definition by a few roundings. A tile is 4 × 4 values in and 2 × 2 out;
-//! [`LANES`] tiles are computed side by side.
+//! Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (arXiv 1509.09308); for m = 3 the same
+//! construction at the points 0, 1, −1, 2, ∞. Larger tiles cost more additions and roundings, and are wasted where they
+//! hang over the edge. A tile is `SIDE` × `SIDE` values in and two fewer each way out; [`LANES`] tiles are computed side
+//! by side.
 
 #![allow(clippy::needless_range_loop, reason = "several arrays share an index, and unroll together")]
 
 use pulp::{Arch, Simd, WithSimd};
 
+use crate::pool::{self, pooled_side};
 use crate::vector::{for_this_machine, group, in_groups, load, load_one, prelu, store_one};
 use crate::{LANES, Planes};
 
-/// Products of a tile.
-const POINTS: usize = 16;
-
-/// A convolution whose weights are transformed and packed for the kernel.
+/// A convolution in tiles of `SIDE` × `SIDE` → `OUT` × `OUT`, whose weights are transformed and packed for the kernel.
 #[derive(Debug, Clone)]
-pub struct WinogradConv {
+pub struct WinogradConv<const SIDE: usize, const OUT: usize> {
     pub(crate) inputs: usize,
     pub(crate) outputs: usize,
-    /// `[outputs / group][POINTS][inputs][group]`, the last group filled up with zeros.
+    /// `[outputs / group][SIDE²][inputs][group]`, the last group filled up with zeros.
     packed: Vec<f32>,
     bias: Vec<f32>,
     negative: Vec<f32>,
+}
+
+/// F(4 × 4, 3 × 3).
+pub type WinogradF4 = WinogradConv<6, 4>;
+
+/// One of either kind, compiled in this crate whoever calls it.
+#[derive(Debug, Clone)]
+pub enum Winograd {
+    F3(WinogradConv<5, 3>),
+    F4(WinogradF4),
+}
+
+impl Winograd {
+    /// F(3 × 3, 3 × 3), for outputs whose sides are multiples of three; arguments as of [`WinogradConv::new`].
+    #[must_use]
+    pub fn f3(weight: &[f32], bias: &[f32], negative: &[f32], inputs: usize) -> Self {
+        Self::F3(WinogradConv::new(weight, bias, negative, inputs))
+    }
+
+    /// F(4 × 4, 3 × 3).
+    #[must_use]
+    pub fn f4(weight: &[f32], bias: &[f32], negative: &[f32], inputs: usize) -> Self {
+        Self::F4(WinogradConv::new(weight, bias, negative, inputs))
+    }
+
+    /// [`LANES`] pictures side by side: `[inputs][rows][columns · LANES]` → `[outputs][rows − 2][(columns − 2) · LANES]`.
+    /// `pool`: the sides of max pooling behind it, 2 or 3, with stride 2, whose last window may hang over the edge.
+    ///
+    /// # Panics
+    /// If `x` has other channels or less than three rows or columns: a bug of the caller.
+    pub fn forward(&self, x: &Planes, pool: Option<usize>, space: &mut WinogradSpace, out: &mut Planes) {
+        match self {
+            Self::F3(conv) => conv.forward(x, pool, space, out),
+            Self::F4(conv) => conv.forward(x, pool, space, out),
+        }
+    }
 }
 
 /// Where the values of [`LANES`] tiles lie: the tile's value (y, x) of a channel begins at `rows[y] + columns[x]`.
@@ -44,14 +80,30 @@ impl<const SIDE: usize> Tiles<SIDE> {
     }
 }
 
-/// The work space of one thread: the transformed tiles `[POINTS][inputs][LANES]`, and a group's products.
+/// The work space of one thread: the transformed tiles `[SIDE²][inputs][LANES]`, and a group's products.
 #[derive(Debug, Default)]
 pub(crate) struct TileSpace {
     tiles: Vec<f32>,
     products: Vec<f32>,
 }
 
-impl WinogradConv {
+/// The same for whole pictures: rows that are pooled next are kept, not layers.
+#[derive(Debug, Default)]
+pub struct WinogradSpace {
+    tiles: TileSpace,
+    /// `[outputs][rows mod OUT + 2][columns · LANES]`
+    rows: Vec<f32>,
+}
+
+impl<const SIDE: usize, const OUT: usize> WinogradConv<SIDE, OUT> {
+    const POINTS: usize = {
+        assert!(SIDE == OUT + 2 && (OUT == 3 || OUT == 4), "F(m × m, 3 × 3) for m of 3 or 4");
+        SIDE * SIDE
+    };
+
+    /// Rows that are kept for pooling: those of a row of tiles, and two before that a window may begin with.
+    const KEPT_ROWS: usize = OUT + 2;
+
     /// `weight`: `[outputs][inputs][3][3]`; `bias`: `[outputs]`; `negative`: `[outputs]`, PReLU's slopes.
     ///
     /// # Panics
@@ -60,87 +112,115 @@ impl WinogradConv {
     pub fn new(weight: &[f32], bias: &[f32], negative: &[f32], inputs: usize) -> Self {
         let (outputs, group) = (bias.len(), group());
         assert_eq!(weight.len(), outputs * inputs * 9, "weights of {outputs} × {inputs} × 3²");
-        let mut packed = vec![0.0; outputs.next_multiple_of(group) * POINTS * inputs];
+        let mut packed = vec![0.0; outputs.next_multiple_of(group) * Self::POINTS * inputs];
         for (i, weights) in weight.as_chunks::<9>().0.iter().enumerate() {
             let (o, input) = (i / inputs, i % inputs);
-            for (point, value) in transformed(weights).into_iter().enumerate() {
-                packed[((o / group * POINTS + point) * inputs + input) * group + o % group] = value;
+            for (point, value) in transform_weights::<SIDE>(weights).into_iter().enumerate() {
+                packed[((o / group * Self::POINTS + point) * inputs + input) * group + o % group] = value;
             }
         }
         Self { inputs, outputs, packed, bias: in_groups(bias, group, 0.0), negative: in_groups(negative, group, 1.0) }
     }
 
-    /// [`LANES`] pictures side by side: `[inputs][rows][columns · LANES]` → `[outputs][rows − 2][(columns − 2) · LANES]`.
-    ///
-    /// # Panics
-    /// If `x` has other channels or less than three rows or columns: a bug of the caller.
-    pub fn forward(&self, x: &Planes, out: &mut Planes) {
+    fn forward(&self, x: &Planes, pool: Option<usize>, space: &mut WinogradSpace, out: &mut Planes) {
         assert_eq!(x.channels, self.inputs, "channels");
         assert!(x.rows >= 3 && x.row >= 3 * LANES, "rows and columns");
-        out.reshape(self.outputs, x.rows - 2, x.row - 2 * LANES);
-        let mut space = self.space();
-        Arch::new().dispatch(Forward { conv: self, x, out, space: &mut space });
+        assert!(pool.is_none_or(|kernel| kernel == 2 || kernel == 3), "pooling in windows of 2 or 3");
+        let (rows, columns) = (x.rows - 2, x.row / LANES - 2);
+        let side = |side: usize| pool.map_or(side, |kernel| pooled_side(side, kernel));
+        out.reshape(self.outputs, side(rows), side(columns) * LANES);
+        self.fit(&mut space.tiles);
+        fit(&mut space.rows, self.outputs * Self::KEPT_ROWS * columns * LANES);
+        Arch::new().dispatch(Forward { conv: self, x, pool, space, out });
     }
 
     pub(crate) fn space(&self) -> TileSpace {
-        TileSpace { tiles: vec![0.0; POINTS * self.inputs * LANES], products: vec![0.0; POINTS * group() * LANES] }
+        let mut space = TileSpace::default();
+        self.fit(&mut space);
+        space
+    }
+
+    fn fit(&self, space: &mut TileSpace) {
+        fit(&mut space.tiles, Self::POINTS * self.inputs * LANES);
+        fit(&mut space.products, Self::POINTS * group() * LANES);
+    }
+}
+
+/// At least so long; what the values are is of no meaning.
+fn fit(values: &mut Vec<f32>, length: usize) {
+    if values.len() < length {
+        values.resize(length, 0.0);
     }
 }
 
 /// G · weights · Gᵀ.
-fn transformed(weights: &[f32; 9]) -> [f32; POINTS] {
-    let four = |[a, b, c]: [f64; 3]| [a, (a + b + c) / 2.0, (a - b + c) / 2.0, c];
-    let w = weights.map(f64::from);
-    let columns = [0, 1, 2].map(|x| four([w[x], w[3 + x], w[6 + x]]));
-    let mut points = [0.0; POINTS];
-    for y in 0..4 {
-        for (x, value) in four(columns.map(|column| column[y])).into_iter().enumerate() {
-            points[4 * y + x] = value as f32;
+fn transform_weights<const SIDE: usize>(weights: &[f32; 9]) -> Vec<f32> {
+    let along = |[a, b, c]: [f64; 3]| match SIDE {
+        5 => vec![a / 2.0, -(a + b + c) / 2.0, -(a - b + c) / 6.0, (a + 2.0 * b + 4.0 * c) / 6.0, c],
+        _ => {
+            let (even, double) = ((a + c) / 6.0, a / 24.0 + c / 6.0);
+            vec![a / 4.0, -even - b / 6.0, -even + b / 6.0, double + b / 12.0, double - b / 12.0, c]
         }
-    }
-    points
+    };
+    let w = weights.map(f64::from);
+    let columns = [0, 1, 2].map(|x| along([w[x], w[3 + x], w[6 + x]]));
+    (0..SIDE).flat_map(|y| along([0, 1, 2].map(|x| columns[x][y]))).map(|value| value as f32).collect()
 }
 
-struct Forward<'a> {
-    conv: &'a WinogradConv,
+struct Forward<'a, const SIDE: usize, const OUT: usize> {
+    conv: &'a WinogradConv<SIDE, OUT>,
     x: &'a Planes,
+    pool: Option<usize>,
+    space: &'a mut WinogradSpace,
     out: &'a mut Planes,
-    space: &'a mut TileSpace,
 }
 
-impl WithSimd for Forward<'_> {
+impl<const SIDE: usize, const OUT: usize> WithSimd for Forward<'_, SIDE, OUT> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { conv, x, out, space } = self;
-        for_this_machine!(S, forward(simd, conv, x, out, space));
+        let this = self;
+        for_this_machine!(S, forward::<SIDE, OUT>(simd, this));
     }
 }
 
 #[inline(always)]
-fn forward<S: Simd, const V: usize, const G: usize>(
+fn forward<S: Simd, const V: usize, const G: usize, const SIDE: usize, const OUT: usize>(
     simd: S,
-    conv: &WinogradConv,
-    x: &Planes,
-    out: &mut Planes,
-    space: &mut TileSpace,
+    this: Forward<SIDE, OUT>,
 ) {
-    for y in (0..out.rows).step_by(2) {
-        for column in (0..out.row).step_by(2 * LANES) {
-            // What the last tile reads beyond the picture reaches only outputs that are not there.
+    let Forward { conv, x, pool, space, out } = this;
+    let (rows, columns) = (x.rows - 2, x.row / LANES - 2);
+    // Row y goes to slot y mod `slots`: all of them, or those that are pooled next.
+    let (row, slots) = (columns * LANES, if pool.is_some() { OUT + 2 } else { rows });
+    let mut next_pooled = 0;
+    for y in (0..rows).step_by(OUT) {
+        let values = if pool.is_some() { &mut space.rows } else { &mut out.values };
+        for column in (0..columns).step_by(OUT) {
+            // Beyond the picture any value does: it reaches only outputs that are not there.
             let source = Tiles {
                 plane: x.rows * x.row,
-                rows: [y, y + 1, y + 2, (y + 3).min(x.rows - 1)].map(|y| y * x.row + column),
-                columns: [0, LANES, 2 * LANES, 3 * LANES],
+                rows: std::array::from_fn(|i| (y + i).min(x.rows - 1) * x.row),
+                columns: std::array::from_fn(|i| (column + i).min(columns + 1) * LANES),
             };
             let target = Tiles {
-                plane: out.rows * out.row,
-                rows: [y * out.row + column, (y + 1) * out.row + column],
-                columns: [0, LANES],
+                plane: slots * row,
+                rows: std::array::from_fn(|i| (y + i) % slots * row),
+                columns: std::array::from_fn(|i| (column + i) * LANES),
             };
-            let there = [1 + usize::from(y + 1 < out.rows), 1 + usize::from(column + LANES < out.row)];
-            tiles::<S, V, G>(simd, conv, &x.values, source, &mut out.values, target, there, space);
+            let there = [OUT.min(rows - y), OUT.min(columns - column)];
+            tiles::<S, V, G, SIDE, OUT>(simd, conv, &x.values, source, values, target, there, &mut space.tiles);
+        }
+        let Some(kernel) = pool else { continue };
+        while next_pooled < out.rows && pool::seen(next_pooled, kernel, rows).end <= y + OUT {
+            for (channel, kept) in space.rows.chunks_exact(slots * row).take(conv.outputs).enumerate() {
+                let seen = pool::seen(next_pooled, kernel, rows);
+                let seen = [0, 1, 2].map(|i| &kept[(seen.start + i).min(seen.end - 1) % slots * row..][..row]);
+                let target = &mut out.values[(channel * out.rows + next_pooled) * out.row..][..out.row];
+                pool::pool_row(simd, seen, kernel, target);
+            }
+            next_pooled += 1;
         }
     }
 }
@@ -151,18 +231,19 @@ fn forward<S: Simd, const V: usize, const G: usize>(
     clippy::too_many_arguments,
     reason = "source and target are of the same kind, and nothing else goes in or out"
 )]
-pub(crate) fn tiles<S: Simd, const V: usize, const G: usize>(
+pub(crate) fn tiles<S: Simd, const V: usize, const G: usize, const SIDE: usize, const OUT: usize>(
     simd: S,
-    conv: &WinogradConv,
+    conv: &WinogradConv<SIDE, OUT>,
     x: &[f32],
-    source: Tiles<4>,
+    source: Tiles<SIDE>,
     out: &mut [f32],
-    target: Tiles<2>,
+    target: Tiles<OUT>,
     there: [usize; 2],
     space: &mut TileSpace,
 ) {
+    let points = SIDE * SIDE;
     transform_inputs(simd, conv.inputs, x, source, &mut space.tiles);
-    let groups = conv.packed.chunks_exact(POINTS * conv.inputs * G);
+    let groups = conv.packed.chunks_exact(points * conv.inputs * G);
     for (group, packed) in groups.enumerate() {
         let points = space.tiles.chunks_exact(conv.inputs * LANES).zip(packed.chunks_exact(conv.inputs * G));
         for ((tiles, weights), products) in points.zip(space.products.chunks_exact_mut(G * LANES)) {
@@ -188,7 +269,7 @@ pub(crate) fn tiles<S: Simd, const V: usize, const G: usize>(
             let slope = simd.splat_f32s(conv.negative[output]);
             for v in 0..V {
                 let lane = v * S::F32_LANES;
-                let result = transform_outputs::<S, G>(simd, &space.products[g * LANES + lane..]);
+                let result = transform_outputs::<S, G, SIDE, OUT>(simd, &space.products[g * LANES + lane..]);
                 for y in 0..there[0] {
                     for x in 0..there[1] {
                         let at = output * target.plane + target.rows[y] + target.columns[x] + lane;
@@ -203,23 +284,33 @@ pub(crate) fn tiles<S: Simd, const V: usize, const G: usize>(
 
 /// Bᵀ · tile · B of every channel.
 #[inline(always)]
-fn transform_inputs<S: Simd>(simd: S, inputs: usize, x: &[f32], source: Tiles<4>, tiles: &mut [f32]) {
+fn transform_inputs<S: Simd, const SIDE: usize>(
+    simd: S,
+    inputs: usize,
+    x: &[f32],
+    source: Tiles<SIDE>,
+    tiles: &mut [f32],
+) {
     let zero = simd.splat_f32s(0.0);
     for input in 0..inputs {
         for lane in (0..LANES).step_by(S::F32_LANES) {
-            let mut half = [[zero; 4]; 4]; // rows transformed: [column][point]
-            for c in 0..4 {
-                let mut d = [zero; 4];
-                for r in 0..4 {
+            let mut half = [[zero; SIDE]; SIDE]; // rows transformed: [column][point]
+            for c in 0..SIDE {
+                let mut d = [zero; SIDE];
+                for r in 0..SIDE {
                     let at = input * source.plane + source.rows[r] + source.columns[c] + lane;
                     d[r] = load_one::<S>(&x[at..at + S::F32_LANES]);
                 }
-                half[c] = four(simd, d);
+                half[c] = inputs_along(simd, d);
             }
-            for r in 0..4 {
-                let points = four(simd, [half[0][r], half[1][r], half[2][r], half[3][r]]);
-                for c in 0..4 {
-                    let at = ((4 * r + c) * inputs + input) * LANES + lane;
+            for r in 0..SIDE {
+                let mut d = [zero; SIDE];
+                for c in 0..SIDE {
+                    d[c] = half[c][r];
+                }
+                let points = inputs_along(simd, d);
+                for c in 0..SIDE {
+                    let at = ((SIDE * r + c) * inputs + input) * LANES + lane;
                     store_one::<S>(&mut tiles[at..at + S::F32_LANES], points[c]);
                 }
             }
@@ -227,29 +318,77 @@ fn transform_inputs<S: Simd>(simd: S, inputs: usize, x: &[f32], source: Tiles<4>
     }
 }
 
+/// Bᵀ · d.
 #[inline(always)]
-fn four<S: Simd>(simd: S, [a, b, c, d]: [S::f32s; 4]) -> [S::f32s; 4] {
-    [simd.sub_f32s(a, c), simd.add_f32s(b, c), simd.sub_f32s(c, b), simd.sub_f32s(b, d)]
+fn inputs_along<S: Simd, const SIDE: usize>(simd: S, d: [S::f32s; SIDE]) -> [S::f32s; SIDE] {
+    let mut points = d;
+    if SIDE == 5 {
+        let (two, minus_two, minus_three) = (simd.splat_f32s(2.0), simd.splat_f32s(-2.0), simd.splat_f32s(-3.0));
+        let steep = simd.sub_f32s(d[3], d[1]);
+        points[0] = simd.mul_add_e_f32s(simd.sub_f32s(d[0], d[2]), two, steep);
+        points[1] = simd.mul_add_e_f32s(d[1], minus_two, simd.sub_f32s(d[3], d[2]));
+        points[2] = simd.mul_add_e_f32s(d[2], minus_three, simd.mul_add_e_f32s(d[1], two, d[3]));
+        points[3] = steep;
+        points[4] = simd.mul_add_e_f32s(steep, minus_two, simd.sub_f32s(d[4], d[2]));
+    } else {
+        let (four, minus_four, minus_five) = (simd.splat_f32s(4.0), simd.splat_f32s(-4.0), simd.splat_f32s(-5.0));
+        let (even, odd) = (simd.mul_add_e_f32s(d[2], minus_four, d[4]), simd.mul_add_e_f32s(d[1], minus_four, d[3]));
+        let (apart, steep) = (simd.sub_f32s(d[4], d[2]), simd.sub_f32s(d[3], d[1]));
+        let steep = simd.add_f32s(steep, steep);
+        points[0] = simd.mul_add_e_f32s(d[0], four, simd.mul_add_e_f32s(d[2], minus_five, d[4]));
+        points[1] = simd.add_f32s(even, odd);
+        points[2] = simd.sub_f32s(even, odd);
+        points[3] = simd.add_f32s(apart, steep);
+        points[4] = simd.sub_f32s(apart, steep);
+        points[5] = simd.mul_add_e_f32s(d[1], four, simd.mul_add_e_f32s(d[3], minus_five, d[5]));
+    }
+    points
 }
 
 /// Aᵀ · products · A of one output channel.
 #[inline(always)]
-fn transform_outputs<S: Simd, const G: usize>(simd: S, products: &[f32]) -> [[S::f32s; 2]; 2] {
+fn transform_outputs<S: Simd, const G: usize, const SIDE: usize, const OUT: usize>(
+    simd: S,
+    products: &[f32],
+) -> [[S::f32s; OUT]; OUT] {
     let zero = simd.splat_f32s(0.0);
-    let mut half = [[zero; 2]; 4]; // columns transformed: [row][column]
-    for r in 0..4 {
-        let mut m = [zero; 4];
-        for c in 0..4 {
-            m[c] = load_one::<S>(&products[(4 * r + c) * G * LANES..]);
+    let mut half = [[zero; OUT]; SIDE]; // columns transformed: [row][column]
+    for r in 0..SIDE {
+        let mut m = [zero; SIDE];
+        for c in 0..SIDE {
+            m[c] = load_one::<S>(&products[(SIDE * r + c) * G * LANES..]);
         }
-        half[r] = two(simd, m);
+        half[r] = outputs_along(simd, m);
     }
-    let left = two(simd, [half[0][0], half[1][0], half[2][0], half[3][0]]);
-    let right = two(simd, [half[0][1], half[1][1], half[2][1], half[3][1]]);
-    [[left[0], right[0]], [left[1], right[1]]]
+    let mut whole = [[zero; OUT]; OUT];
+    for c in 0..OUT {
+        let mut m = [zero; SIDE];
+        for r in 0..SIDE {
+            m[r] = half[r][c];
+        }
+        let column: [S::f32s; OUT] = outputs_along(simd, m);
+        for r in 0..OUT {
+            whole[r][c] = column[r];
+        }
+    }
+    whole
 }
 
+/// Aᵀ · m.
 #[inline(always)]
-fn two<S: Simd>(simd: S, [a, b, c, d]: [S::f32s; 4]) -> [S::f32s; 2] {
-    [simd.add_f32s(simd.add_f32s(a, b), c), simd.sub_f32s(simd.sub_f32s(b, c), d)]
+fn outputs_along<S: Simd, const SIDE: usize, const OUT: usize>(simd: S, m: [S::f32s; SIDE]) -> [S::f32s; OUT] {
+    let mut outputs = [simd.splat_f32s(0.0); OUT];
+    let (sum, apart) = (simd.add_f32s(m[1], m[2]), simd.sub_f32s(m[1], m[2]));
+    if SIDE == 5 {
+        outputs[0] = simd.add_f32s(simd.add_f32s(m[0], m[3]), sum);
+        outputs[1] = simd.mul_add_e_f32s(m[3], simd.splat_f32s(2.0), apart);
+        outputs[2] = simd.add_f32s(simd.mul_add_e_f32s(m[3], simd.splat_f32s(4.0), sum), m[4]);
+    } else {
+        let (far_sum, far_apart) = (simd.add_f32s(m[3], m[4]), simd.sub_f32s(m[3], m[4]));
+        outputs[0] = simd.add_f32s(simd.add_f32s(m[0], sum), far_sum);
+        outputs[1] = simd.mul_add_e_f32s(far_apart, simd.splat_f32s(2.0), apart);
+        outputs[2] = simd.mul_add_e_f32s(far_sum, simd.splat_f32s(4.0), sum);
+        outputs[3] = simd.add_f32s(simd.mul_add_e_f32s(far_apart, simd.splat_f32s(8.0), apart), m[5]);
+    }
+    outputs
 }

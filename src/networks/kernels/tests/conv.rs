@@ -1,6 +1,6 @@
 //! The kernels against the definition, computed in f64.
 
-use deepsweep_kernels::{DirectConv, LANES, Planes, WinogradConv, max_pool_lanes};
+use deepsweep_kernels::{DirectConv, LANES, Planes, Winograd, WinogradSpace};
 
 mod numbers;
 use numbers::number;
@@ -24,15 +24,20 @@ fn crops_are_convolved_as_the_definition_says() {
 
 #[test]
 fn winograd_s_products_give_what_the_definition_says() {
-    for (inputs, outputs, height, width) in [(28, 48, 11, 11), (64, 64, 10, 10), (10, 16, 3, 4), (16, 9, 4, 3)] {
-        check(Case { inputs, outputs, kernel: 3, height, width }, Way::Winograd);
+    for (inputs, outputs, height, width) in
+        [(28, 48, 11, 11), (64, 64, 10, 10), (32, 64, 23, 23), (10, 16, 3, 4), (16, 9, 4, 3), (5, 7, 7, 8)]
+    {
+        for way in [Way::F3, Way::F4] {
+            check(Case { inputs, outputs, kernel: 3, height, width }, way);
+        }
     }
 }
 
 #[derive(Clone, Copy)]
 enum Way {
     Direct,
-    Winograd,
+    F3,
+    F4,
 }
 
 fn check(case: Case, way: Way) {
@@ -45,10 +50,11 @@ fn check(case: Case, way: Way) {
     let weight: Vec<f32> = (0..outputs * inputs * kernel * kernel).map(|i| number(i + 7_000_000)).collect();
     let bias: Vec<f32> = (0..outputs).map(|i| number(i + 8_000_000)).collect();
     let slope: Vec<f32> = (0..outputs).map(|i| number(i + 9_000_000)).collect();
-    let mut out = Planes::default();
+    let (mut space, mut out) = (WinogradSpace::default(), Planes::default());
     match way {
-        Way::Direct => DirectConv::new(&weight, &bias, Some(&slope), inputs, kernel).forward(&x, None, &mut out),
-        Way::Winograd => WinogradConv::new(&weight, &bias, &slope, inputs).forward(&x, &mut out),
+        Way::Direct => DirectConv::new(&weight, &bias, Some(&slope), inputs, kernel).forward(&x, &mut out),
+        Way::F3 => Winograd::f3(&weight, &bias, &slope, inputs).forward(&x, None, &mut space, &mut out),
+        Way::F4 => Winograd::f4(&weight, &bias, &slope, inputs).forward(&x, None, &mut space, &mut out),
     }
     assert_eq!((out.channels, out.rows, out.row), (outputs, height - kernel + 1, (width - kernel + 1) * LANES));
     for o in 0..outputs {
@@ -76,27 +82,33 @@ fn check(case: Case, way: Way) {
 
 #[test]
 fn pooling_takes_the_largest_and_the_last_window_hangs_over() {
-    for (kernel, side) in [(3, 8), (3, 9), (2, 8), (2, 7)] {
-        let mut x = Planes::new(1, side, side * LANES);
-        for i in 0..side * side * LANES {
+    for (kernel, height, width) in
+        [(3, 10, 10), (3, 11, 13), (2, 10, 10), (2, 9, 12), (3, 5, 5), (3, 25, 24), (2, 12, 5)]
+    {
+        let (inputs, outputs) = (3, 9);
+        let mut x = Planes::new(inputs, height, width * LANES);
+        for i in 0..inputs * height * width * LANES {
             x.values[i] = number(i);
         }
-        let (mut alone, mut behind) = (Planes::default(), Planes::default());
-        max_pool_lanes(&x, kernel, &mut alone);
-        // A convolution that changes nothing, with the same pooling behind it.
-        DirectConv::new(&[1.0], &[0.0], None, 1, 1).forward(&x, Some(kernel), &mut behind);
-        let pooled = (side - kernel).div_ceil(2) + 1;
-        for out in [alone, behind] {
-            assert_eq!((out.channels, out.rows, out.row), (1, pooled, pooled * LANES));
-            for (i, found) in out.plane(0).iter().enumerate() {
-                let (y, v, lane) = (i / out.row, i / LANES % pooled, i % LANES);
-                let mut expected = f32::NEG_INFINITY;
-                for yy in 2 * y..(2 * y + kernel).min(side) {
-                    for xx in 2 * v..(2 * v + kernel).min(side) {
-                        expected = expected.max(x.values[(yy * side + xx) * LANES + lane]);
-                    }
+        let weight: Vec<f32> = (0..outputs * inputs * 9).map(|i| number(i + 7_000_000)).collect();
+        let bias: Vec<f32> = (0..outputs).map(|i| number(i + 8_000_000)).collect();
+        for conv in [Winograd::f3(&weight, &bias, &bias, inputs), Winograd::f4(&weight, &bias, &bias, inputs)] {
+            let mut space = WinogradSpace::default();
+            let (mut layer, mut out) = (Planes::default(), Planes::default());
+            conv.forward(&x, None, &mut space, &mut layer);
+            conv.forward(&x, Some(kernel), &mut space, &mut out);
+            let pooled = |side: usize| (side - kernel).div_ceil(2) + 1;
+            let (rows, columns) = (layer.rows, layer.row / LANES);
+            assert_eq!((out.channels, out.rows, out.row), (outputs, pooled(rows), pooled(columns) * LANES));
+            for channel in 0..outputs {
+                for (i, found) in out.plane(channel).iter().enumerate() {
+                    let (y, v, lane) = (i / out.row, i % out.row / LANES, i % LANES);
+                    let seen = |from: usize, side: usize| 2 * from..(2 * from + kernel).min(side);
+                    let values =
+                        seen(y, rows).flat_map(|y| seen(v, columns).map(move |x| (y * columns + x) * LANES + lane));
+                    let expected = values.map(|at| layer.plane(channel)[at]).fold(f32::NEG_INFINITY, f32::max);
+                    assert_eq!(*found, expected, "{kernel} of {height} × {width}: channel {channel} y {y} v {v}");
                 }
-                assert_eq!(*found, expected, "kernel {kernel} side {side} y {y} v {v}");
             }
         }
     }

@@ -1,7 +1,7 @@
 //! P-Net's flow of rows, area averaging and overlaps against their definitions.
 
 use deepsweep_kernels::{
-    Against, AreaColumns, AreaSums, Cell, FirstConv, KeptBoxes, Proposal, Source, Strip, WinogradConv,
+    Against, AreaColumns, AreaSums, Cell, FirstConv, KeptBoxes, Proposal, Source, Strip, WinogradF4,
 };
 
 mod numbers;
@@ -51,13 +51,14 @@ fn cells_are_those_of_the_layers_one_by_one() {
     let (heads, heads_bias) = (numbers(6 * 32, 300_000), std::array::from_fn(|i| number(i + 400_000)));
     let net = Proposal {
         first: FirstConv::new(&first.0, &first.1, &first.2),
-        second: WinogradConv::new(&second.0, &second.1, &second.2, 10),
-        third: WinogradConv::new(&third.0, &third.1, &third.2, 16),
+        second: WinogradF4::new(&second.0, &second.1, &second.2, 10),
+        third: WinogradF4::new(&third.0, &third.1, &third.2, 16),
         heads: heads.clone(),
         heads_bias,
     };
     let mut space = net.space();
-    for (width, height) in [(12, 12), (13, 14), (15, 13), (40, 31), (77, 30), (78, 25), (79, 22), (140, 20)] {
+    for (width, height) in [(12, 12), (13, 14), (15, 13), (40, 31), (77, 30), (78, 25), (79, 22), (140, 20), (141, 25)]
+    {
         let picture = Layer::made([3, height, width], |c, y, x| f64::from(number((c * 1_000 + y) * 1_000 + x)));
         let seen = picture.convolved(&first).pooled().convolved(&second).convolved(&third);
         let (rows, columns) = (Strip::cells(height), Strip::cells(width));
@@ -65,13 +66,14 @@ fn cells_are_those_of_the_layers_one_by_one() {
         let mut read = |y: usize, row: &mut [f32]| {
             for c in 0..3 {
                 for x in 0..width {
-                    row[(c * 4 + x % 4) * section + x / 4] = picture.at(c, y, x) as f32;
+                    row[(c * Strip::SECTIONS + x % Strip::SECTIONS) * section + x / Strip::SECTIONS] =
+                        picture.at(c, y, x) as f32;
                 }
             }
         };
         let mut found: Vec<Cell> = vec![];
-        for start in (0..rows).step_by(4) {
-            let strip = Strip { width, height, rows: start..rows.min(start + 4), least_difference: f32::NEG_INFINITY };
+        for start in (0..rows).step_by(6) {
+            let strip = Strip { width, height, rows: start..rows.min(start + 6), least_difference: f32::NEG_INFINITY };
             net.find(&strip, &mut read, &mut space, &mut found);
         }
         assert_eq!(found.len(), rows * columns, "{width} × {height}");

@@ -1,6 +1,8 @@
 //! What a transformer is made of, against the definitions computed in f64.
 
-use deepsweep_kernels::{Finish, HeadRows, HeadScratch, LayerNorm, PackedMatrix, attend, lanes};
+use deepsweep_kernels::{
+    Bf16, Bf16Matrix, Bits, Finish, HeadRows, HeadScratch, LayerNorm, PackedMatrix, attend, lanes,
+};
 
 /// Numbers in [−1, 1) that differ from place to place.
 fn numbers(count: usize, seed: u64) -> Vec<f32> {
@@ -50,6 +52,72 @@ fn products_are_as_defined_whatever_the_shape() {
             check_product(rows, depth, width, finish);
         }
     }
+}
+
+/// What an instruction of the machine makes of products whose factors are exact in bfloat16: nothing but the order of
+/// adding is its own.
+#[test]
+fn products_in_bfloat16_are_as_defined_whatever_the_shape() {
+    let Some(machine) = Bf16::detect() else {
+        return;
+    };
+    for finish in [Finish::Store, Finish::Add, Finish::QuickGelu, Finish::Gelu] {
+        for (rows, depth, width) in [(1, 8, 8), (5, 2, 24), (13, 300, 37), (7, 768, 50), (24, 2050, 64), (0, 4, 4)] {
+            let what = format!("{rows} × {depth} × {width} {finish:?}");
+            let (x, weight) = (eighths(rows * depth, 1), eighths(width * depth, 2_000_000));
+            let bias = numbers(width, 3_000_000);
+            let matrix = Bf16Matrix::new(machine, &weight, Some(&bias), depth);
+            let before = numbers(rows * width, 4_000_000);
+            let mut out = before.clone();
+            let mut rounded = vec![0; rows * depth];
+            machine.round(&x, &mut rounded);
+            let x_rows: Vec<&[Bits]> = rounded.chunks_exact(depth).collect();
+            let half = matrix.panels() / 2;
+            for panels in [0..half, half..matrix.panels()] {
+                let columns = matrix.columns(&panels);
+                let mut parts: Vec<&mut [f32]> =
+                    out.chunks_exact_mut(width).map(|row| &mut row[columns.clone()]).collect();
+                matrix.multiply(&x_rows, panels, finish, &mut parts);
+            }
+            for (i, found) in out.iter().enumerate() {
+                let (row, column) = (i / width, i % width);
+                let terms = x[row * depth..][..depth].iter().zip(&weight[column * depth..][..depth]);
+                let sum = terms.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>() + f64::from(bias[column]);
+                check_near(*found, finished(sum, before[i], finish), 2e-6 + 1e-7 * depth as f64, &what);
+            }
+        }
+    }
+}
+
+/// Multiples of an eighth in [−1, 1), which bfloat16 holds.
+fn eighths(count: usize, seed: u64) -> Vec<f32> {
+    numbers(count, seed).into_iter().map(|value| (value * 8.0).floor() / 8.0).collect()
+}
+
+#[test]
+fn rounding_to_bfloat16_takes_the_nearest_and_of_two_the_even() {
+    let Some(machine) = Bf16::detect() else {
+        return;
+    };
+    let cases: [(u32, Bits); 7] = [
+        (0x3F80_0000, 0x3F80),
+        (0x3F80_7FFF, 0x3F80),
+        (0x3F80_8000, 0x3F80), // halfway, down to the even
+        (0x3F80_8001, 0x3F81),
+        (0x3F81_8000, 0x3F82), // halfway, up to the even
+        (0xBF81_8000, 0xBF82),
+        (0x7F80_0000, 0x7F80), // infinity
+    ];
+    // More than a vector of them, so that the rest is met too.
+    let x: Vec<f32> = cases.iter().cycle().take(37).map(|(bits, _)| f32::from_bits(*bits)).collect();
+    let mut rounded = vec![0; x.len()];
+    machine.round(&x, &mut rounded);
+    for (found, (bits, expected)) in rounded.iter().zip(cases.iter().cycle()) {
+        assert_eq!(found, expected, "of {bits:08X}");
+    }
+    let mut nan = [0];
+    machine.round(&[f32::NAN], &mut nan);
+    assert!(f32::from_bits(u32::from(nan[0]) << 16).is_nan());
 }
 
 fn check_product(rows: usize, depth: usize, width: usize, finish: Finish) {
