@@ -6,7 +6,7 @@ use crate::functions::exp;
 use crate::lanes;
 use crate::tile::{for_rows, in_groups, load, multiply_tile, rows, store};
 
-/// Rows of a tile, whatever the machine.
+/// Rows of a tile on the machine that has most.
 const MOST_ROWS: usize = 12;
 
 /// The head of one picture: rows that lie `stride` values apart, of which `width` belong to the head.

@@ -3,8 +3,7 @@
 //!
 //! A matrix product over unfolded pixels wastes small convolutions: unfolding alone costs more than the arithmetic. Here
 //! [`LANES`] values lie along the vector and output channels in registers; bias and PReLU are applied before a value is
-//! ever stored. The instruction set is chosen at run time (AVX-512, AVX2 + FMA, NEON, else
-//! portable).
+//! ever stored. The instruction set is chosen at run time: AVX-512, AVX2 + FMA, NEON, else portable.
 //!
 //! For transformers there are products with matrices that are packed once, with bias, activation and residual applied
 //! before a value is stored; layer normalisation; and attention, head by head, without a copy that outlives it. In and

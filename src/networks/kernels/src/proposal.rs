@@ -51,6 +51,8 @@ pub struct Cell {
 /// The work space of one thread, for pictures of any size.
 #[derive(Debug, Default)]
 pub struct ProposalSpace {
+    /// Of the picture that the rows below are of: what lies right of it is zero, or comes from such rows alone.
+    width: usize,
     picture: Vec<f32>, // [PICTURE_SLOTS][3][Strip::SECTIONS][section]
     pooled: Vec<f32>,  // [SLOTS][10][SECTIONS][section]
     second: Vec<f32>,  // [SLOTS][16][SECTIONS][section]
@@ -116,6 +118,14 @@ impl Proposal {
         grow(&mut space.picture, PICTURE_SLOTS * 3 * Strip::SECTIONS * section);
         grow(&mut space.pooled, SLOTS * self.first.outputs() * SECTIONS * section);
         grow(&mut space.second, SLOTS * self.second.outputs * SECTIONS * section);
+        // A tile that hangs over the right edge reads what lies there, and roundings of it reach the cells beside: it must
+        // not be what another picture left.
+        if space.width != strip.width {
+            space.width = strip.width;
+            for rows in [&mut space.picture, &mut space.pooled, &mut space.second] {
+                rows.fill(0.0);
+            }
+        }
         Arch::new().dispatch(Find { net: self, strip, section, read, space, found });
     }
 }
@@ -198,7 +208,7 @@ fn find<S: Simd, const V: usize, const G: usize>(simd: S, this: &mut Find) {
 
 /// The tiles at row y of a layer whose last row is `last`.
 fn tiles_of(y: usize, last: usize, channels: usize, section: usize) -> Tiles<6> {
-    // Beyond the last row any row does: it reaches only outputs that are not there.
+    // Beyond the last row stands that row again: it reaches only outputs that are not there, but for roundings.
     let slot = |y: usize| y.min(last) % SLOTS * channels * SECTIONS * section;
     Tiles {
         plane: SECTIONS * section,

@@ -52,7 +52,8 @@ impl Winograd {
     /// `pool`: the sides of max pooling behind it, 2 or 3, with stride 2, whose last window may hang over the edge.
     ///
     /// # Panics
-    /// If `x` has other channels or less than three rows or columns: a bug of the caller.
+    /// If `x` has other channels, less than three rows or columns, or less than a window behind the convolution: a bug of the
+    /// caller.
     pub fn forward(&self, x: &Planes, pool: Option<usize>, space: &mut WinogradSpace, out: &mut Planes) {
         match self {
             Self::F3(conv) => conv.forward(x, pool, space, out),
@@ -127,6 +128,7 @@ impl<const SIDE: usize, const OUT: usize> WinogradConv<SIDE, OUT> {
         assert!(x.rows >= 3 && x.row >= 3 * LANES, "rows and columns");
         assert!(pool.is_none_or(|kernel| kernel == 2 || kernel == 3), "pooling in windows of 2 or 3");
         let (rows, columns) = (x.rows - 2, x.row / LANES - 2);
+        assert!(pool.is_none_or(|kernel| rows.min(columns) >= kernel), "a window of pooling");
         let side = |side: usize| pool.map_or(side, |kernel| pooled_side(side, kernel));
         out.reshape(self.outputs, side(rows), side(columns) * LANES);
         self.fit(&mut space.tiles);
@@ -198,7 +200,7 @@ fn forward<S: Simd, const V: usize, const G: usize, const SIDE: usize, const OUT
     for y in (0..rows).step_by(OUT) {
         let values = if pool.is_some() { &mut space.rows } else { &mut out.values };
         for column in (0..columns).step_by(OUT) {
-            // Beyond the picture any value does: it reaches only outputs that are not there.
+            // Beyond the picture stands its last row or column again: it reaches only outputs that are not there, but for roundings.
             let source = Tiles {
                 plane: x.rows * x.row,
                 rows: std::array::from_fn(|i| (y + i).min(x.rows - 1) * x.row),

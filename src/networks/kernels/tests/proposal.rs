@@ -1,7 +1,7 @@
 //! P-Net's flow of rows, area averaging and overlaps against their definitions.
 
 use deepsweep_kernels::{
-    Against, AreaColumns, AreaSums, Cell, FirstConv, KeptBoxes, Proposal, Source, Strip, WinogradF4,
+    Against, AreaColumns, AreaSums, Cell, FirstConv, KeptBoxes, Proposal, ProposalSpace, Source, Strip, WinogradF4,
 };
 
 mod numbers;
@@ -71,11 +71,21 @@ fn cells_are_those_of_the_layers_one_by_one() {
                 }
             }
         };
-        let mut found: Vec<Cell> = vec![];
-        for start in (0..rows).step_by(6) {
-            let strip = Strip { width, height, rows: start..rows.min(start + 6), least_difference: f32::NEG_INFINITY };
-            net.find(&strip, &mut read, &mut space, &mut found);
-        }
+        let mut cells = |space: &mut ProposalSpace| {
+            let mut found: Vec<Cell> = vec![];
+            for start in (0..rows).step_by(6) {
+                let rows = start..rows.min(start + 6);
+                let strip = Strip { width, height, rows, least_difference: f32::NEG_INFINITY };
+                net.find(&strip, &mut read, space, &mut found);
+            }
+            found
+        };
+        let found = cells(&mut space);
+        // To the last bit, whatever pictures the work space served before.
+        let wide = Strip { width: 301, height: 40, rows: 0..Strip::cells(40), least_difference: f32::INFINITY };
+        let mut used = net.space();
+        net.find(&wide, &mut |_, row| row.fill(1e3), &mut used, &mut vec![]);
+        assert_eq!(found, cells(&mut used), "{width} × {height}: another picture shows");
         assert_eq!(found.len(), rows * columns, "{width} × {height}");
         for Cell { row, column, outputs } in found {
             for (head, output) in outputs.into_iter().enumerate() {
