@@ -126,20 +126,23 @@ fn base(args: &FitArgs, sources: &[Source], registry: &Registry) -> Result<Score
         .collect();
     names.sort_unstable();
     names.dedup();
-    match names[..] {
-        [name] if has_name(name, registry) => name.parse().map_err(Error::Usage),
-        _ => Err(Error::Usage(format!(
+    let one = match names[..] {
+        [name] => name.parse().ok().filter(|choice| has_name(choice, registry)),
+        _ => None,
+    };
+    one.ok_or_else(|| {
+        Error::Usage(format!(
             "base: expected runs of one scorer that has a name, found {}; name the scorer whose tower and crops the \
              embeddings are of with --base",
             if names.is_empty() { "none".to_owned() } else { names.join(", ") }
-        ))),
-    }
+        ))
+    })
 }
 
 /// Whether it is a scorer that can be had by its name alone.
-fn has_name(name: &str, registry: &Registry) -> bool {
-    match precision::of(&ScorerChoice::Named(name.to_owned())).0 {
-        ScorerChoice::Named(name) => name == "untrained-demo" || registry.entry(&name).is_some(),
+fn has_name(choice: &ScorerChoice, registry: &Registry) -> bool {
+    match precision::of(choice).0 {
+        ScorerChoice::Named(name) => registry.entry(&name).is_some(),
         ScorerChoice::UntrainedDemo => true,
         ScorerChoice::None => false,
     }

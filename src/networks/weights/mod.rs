@@ -277,12 +277,11 @@ impl Weights {
         // Looked at where they lie: a tower has hundreds of megabytes of them.
         let is_finite =
             |values: &[f32]| values.chunks(1024).all(|some| some.iter().fold(true, |ok, v| ok & v.is_finite()));
-        let (storage, layout) = tensor.storage_and_layout();
-        let all_are = match (&*storage, layout.contiguous_offsets()) {
-            (Storage::Cpu(CpuStorage::F32(values)), Some((start, end))) => is_finite(&values[start..end]),
-            _ => is_finite(&tensor.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?),
-        };
-        if all_are {
+        let flat = tensor.flatten_all()?.to_dtype(DType::F32)?.contiguous()?; // copies nothing that is so already
+        let (storage, layout) = flat.storage_and_layout();
+        if let Storage::Cpu(CpuStorage::F32(values)) = &*storage
+            && is_finite(&values[layout.start_offset()..][..flat.elem_count()])
+        {
             return Ok(());
         }
         Err(self.complaint(&format!("tensor {name:?}: expected finite values, found NaN or infinity")))

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use deepsweep_kernels::{Bf16, Bf16Matrix, Bits, Finish, LayerNorm, PackedMatrix};
+use deepsweep_kernels::{Bf16, Bf16Matrix, Bits, Finish, LayerNorm, Packed, PackedMatrix};
 use rayon::prelude::*;
 
 /// Rows of one part of a product: what the kernel takes of them at once, 1,024 values each, stays in the second cache.
@@ -58,26 +58,21 @@ impl Picked {
 
 /// `x` · `matrix` → `out`, finished as `finish` says.
 pub fn multiply(x: Vec<&[f32]>, matrix: &PackedMatrix, finish: Finish, out: Vec<&mut [f32]>) {
-    let shape = Shape { rows: x.len(), panels: matrix.panels() };
-    shape.in_parts(
-        out,
-        |panels| matrix.columns(panels),
-        |rows, panels, out| matrix.multiply(&x[rows], panels, finish, out),
-    );
+    in_parts(matrix, out, |rows, panels, out| matrix.multiply(&x[rows], panels, finish, out));
 }
 
 /// A matrix in the numbers that a tower multiplies in.
 #[derive(Debug)]
 pub(super) enum Matrix {
     F32(PackedMatrix),
-    Bf16(Bf16Matrix),
+    Bf16(Bf16, Bf16Matrix),
 }
 
 impl Matrix {
     /// `weight`: [width, depth], as checkpoints have it; `bias`: [width], or nothing; `bf16`: None for `f32`.
     pub fn new(weight: &[f32], bias: Option<&[f32]>, depth: usize, bf16: Option<Bf16>) -> Self {
         match bf16 {
-            Some(machine) => Self::Bf16(Bf16Matrix::new(machine, weight, bias, depth)),
+            Some(machine) => Self::Bf16(machine, Bf16Matrix::new(machine, weight, bias, depth)),
             None => Self::F32(PackedMatrix::new(weight, bias, depth)),
         }
     }
@@ -85,14 +80,14 @@ impl Matrix {
     pub fn depth(&self) -> usize {
         match self {
             Self::F32(matrix) => matrix.depth(),
-            Self::Bf16(matrix) => matrix.depth(),
+            Self::Bf16(_, matrix) => matrix.depth(),
         }
     }
 
     pub fn width(&self) -> usize {
         match self {
             Self::F32(matrix) => matrix.width(),
-            Self::Bf16(matrix) => matrix.width(),
+            Self::Bf16(_, matrix) => matrix.width(),
         }
     }
 
@@ -100,59 +95,46 @@ impl Matrix {
     pub fn multiply(&self, x: Vec<&[f32]>, finish: Finish, out: Vec<&mut [f32]>, rounded: &mut Vec<Bits>) {
         match self {
             Self::F32(matrix) => multiply(x, matrix, finish, out),
-            Self::Bf16(matrix) => {
+            Self::Bf16(machine, matrix) => {
                 let (depth, stride) = (matrix.depth(), stride(matrix.depth()));
                 rounded.resize(x.len() * stride, 0);
-                let targets = rounded.par_chunks_exact_mut(stride).zip(&x).with_min_len(MIN_ROWS);
-                targets.for_each(|(target, x)| matrix.machine().round(x, &mut target[..depth]));
+                let targets = rounded.par_chunks_exact_mut(stride).zip(x).with_min_len(MIN_ROWS);
+                targets.for_each(|(target, x)| machine.round(x, &mut target[..depth]));
                 let x: Vec<&[Bits]> = rounded.chunks_exact(stride).map(|row| &row[..depth]).collect();
-                let shape = Shape { rows: x.len(), panels: matrix.panels() };
-                shape.in_parts(
-                    out,
-                    |panels| matrix.columns(panels),
-                    |rows, panels, out| matrix.multiply(&x[rows], panels, finish, out),
-                );
+                in_parts(matrix, out, |rows, panels, out| matrix.multiply(*machine, &x[rows], panels, finish, out));
             }
         }
     }
 }
 
-/// Of a product.
-struct Shape {
-    rows: usize,
-    panels: usize,
-}
-
-impl Shape {
-    /// Calls `work` with rows, panels and the slices of `out` that are theirs, on the threads of the pool.
-    fn in_parts(
-        self,
-        out: Vec<&mut [f32]>,
-        columns: impl Fn(&Range<usize>) -> Range<usize>,
-        work: impl Fn(Range<usize>, Range<usize>, &mut [&mut [f32]]) + Sync,
-    ) {
-        let threads = rayon::current_num_threads();
-        let row_parts = self.rows.div_ceil(PART_ROWS);
-        let column_parts = (threads * PARTS_A_THREAD.div_ceil(row_parts.max(1))).min(self.panels);
-        let rows = |part: usize| part_of(part, row_parts, self.rows);
-        let panels = |part: usize| part_of(part, column_parts, self.panels);
-        // Parts of the same columns stand side by side: they share what they read of the matrix.
-        let mut parts: Vec<Vec<&mut [f32]>> = (0..row_parts * column_parts).map(|_| vec![]).collect();
-        let mut out = out.into_iter();
-        for row_part in 0..row_parts {
-            for row in out.by_ref().take(rows(row_part).len()) {
-                let mut rest = row;
-                for column_part in 0..column_parts {
-                    let (part, behind) = rest.split_at_mut(columns(&panels(column_part)).len());
-                    parts[column_part * row_parts + row_part].push(part);
-                    rest = behind;
-                }
+/// Calls `work` with rows, panels of the matrix and the slices of `out` that are theirs, on the threads of the pool.
+fn in_parts<T>(
+    matrix: &Packed<T>,
+    out: Vec<&mut [f32]>,
+    work: impl Fn(Range<usize>, Range<usize>, &mut [&mut [f32]]) + Sync,
+) {
+    let threads = rayon::current_num_threads();
+    let (count, all_panels) = (out.len(), matrix.panels());
+    let row_parts = count.div_ceil(PART_ROWS);
+    let column_parts = (threads * PARTS_A_THREAD.div_ceil(row_parts.max(1))).min(all_panels);
+    let rows = |part: usize| part_of(part, row_parts, count);
+    let panels = |part: usize| part_of(part, column_parts, all_panels);
+    // Parts of the same columns stand side by side: they share what they read of the matrix.
+    let mut parts: Vec<Vec<&mut [f32]>> = (0..row_parts * column_parts).map(|_| vec![]).collect();
+    let mut out = out.into_iter();
+    for row_part in 0..row_parts {
+        for row in out.by_ref().take(rows(row_part).len()) {
+            let mut rest = row;
+            for column_part in 0..column_parts {
+                let (part, behind) = rest.split_at_mut(matrix.columns(&panels(column_part)).len());
+                parts[column_part * row_parts + row_part].push(part);
+                rest = behind;
             }
         }
-        parts.into_par_iter().enumerate().for_each(|(part, mut out)| {
-            work(rows(part % row_parts), panels(part / row_parts), &mut out);
-        });
     }
+    parts.into_par_iter().enumerate().for_each(|(part, mut out)| {
+        work(rows(part % row_parts), panels(part / row_parts), &mut out);
+    });
 }
 
 /// A layer norm of each row of `x` → `out`.

@@ -112,7 +112,7 @@ fn products(peak: f64) {
             }
             let rounded: Vec<&[Bits]> = rounded.chunks_exact(stride).map(|row| &row[..depth]).collect();
             let mut out: Vec<&mut [f32]> = out.chunks_exact_mut(width + 16).map(|row| &mut row[..width]).collect();
-            matrix.multiply(&rounded, 0..matrix.panels(), Finish::QuickGelu, &mut out);
+            matrix.multiply(machine, &rounded, 0..matrix.panels(), Finish::QuickGelu, &mut out);
         });
         report(name, "bf16", 2.0 * (rows * depth * width) as f64, secs, peak);
     }

@@ -9,6 +9,8 @@ use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
 
+use crate::grow;
+
 /// Rows whose sums of bytes fit 16 bits.
 const ROWS_AT_ONCE: usize = 257;
 
@@ -86,10 +88,9 @@ impl WithSimd for Average<'_> {
     fn with_simd<S: Simd>(self, _: S) {
         let Self { sums: AreaSums { rows: sums, means, running }, source, columns, target, plane } = self;
         let bytes = source.columns.len() * 3;
-        // Longer than what is used: whatever it takes to be long enough is filled once.
-        grow(sums, bytes + 1, 0);
-        grow(running, source.columns.len() + 1, [0; 4]);
-        grow(means, columns.0.len(), [0.0; 4]);
+        grow(sums, bytes + 1);
+        grow(running, source.columns.len() + 1);
+        grow(means, columns.0.len());
         let (sums, running) = (&mut sums[..bytes + 1], &mut running[..source.columns.len() + 1]);
         let means = &mut means[..columns.0.len()];
         for first in source.rows.clone().step_by(ROWS_AT_ONCE) {
@@ -152,12 +153,6 @@ impl WithSimd for Average<'_> {
             let place = column.place as usize;
             (red[place], green[place], blue[place]) = (*r, *g, *b);
         }
-    }
-}
-
-fn grow<T: Copy>(values: &mut Vec<T>, length: usize, value: T) {
-    if values.len() < length {
-        values.resize(length, value);
     }
 }
 

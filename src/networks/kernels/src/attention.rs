@@ -76,7 +76,7 @@ impl WithSimd for Attend<'_, '_> {
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
         for queries in in_groups(self.q.rows, rows::<S>()) {
-            for_rows!(S, queries.len(), self.group(simd, queries.start));
+            for_rows!(S, queries.len(), R => self.group::<S, R>(simd, queries.start));
         }
     }
 }

@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use crate::matrix::Finish;
+use crate::packed::{Finish, Packed, Product};
 
 /// Bits of a bfloat16: the upper half of an `f32`.
 pub type Bits = u16;
@@ -34,18 +34,11 @@ impl Bf16 {
 /// Columns of a panel: two vectors.
 const COLUMNS: usize = 32;
 
+/// Two values of a column, one below the other: what the instruction multiplies at once.
+pub type Pair = [Bits; 2];
+
 /// A matrix [depth, width] in bfloat16 and a bias [width] in `f32`, packed for the kernel.
-#[derive(Debug, Clone)]
-#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "no such matrix is ever made"))]
-pub struct Bf16Matrix {
-    machine: Bf16,
-    depth: usize,
-    width: usize,
-    /// `[width / COLUMNS][depth / 2][COLUMNS][2]`, what is not there filled up with zeros.
-    panels: Vec<[[Bits; 2]; COLUMNS]>,
-    /// As long as the panels are wide.
-    bias: Vec<f32>,
-}
+pub type Bf16Matrix = Packed<Pair>;
 
 impl Bf16Matrix {
     /// `weight`: [width, depth], as checkpoints have it; `bias`: [width], or nothing.
@@ -54,72 +47,24 @@ impl Bf16Matrix {
     /// If the lengths do not agree, or `depth` is odd: a bug of the caller.
     #[must_use]
     pub fn new(machine: Bf16, weight: &[f32], bias: Option<&[f32]>, depth: usize) -> Self {
-        let width = weight.len() / depth;
-        assert_eq!(weight.len(), width * depth, "a matrix of {depth} rows");
         assert!(depth.is_multiple_of(2), "an even number of rows, found {depth}");
         let mut rounded = vec![0; weight.len()];
         machine.round(weight, &mut rounded);
-        let mut panels = vec![[[0; 2]; COLUMNS]; width.div_ceil(COLUMNS) * depth / 2];
-        for (column, values) in rounded.chunks_exact(depth).enumerate() {
-            let panel = &mut panels[column / COLUMNS * (depth / 2)..];
-            for (row, pair) in panel.iter_mut().zip(values.as_chunks::<2>().0) {
-                row[column % COLUMNS] = *pair;
-            }
-        }
-        let mut padded = vec![0.0; width.next_multiple_of(COLUMNS)];
-        if let Some(bias) = bias {
-            assert_eq!(bias.len(), width, "bias");
-            padded[..width].copy_from_slice(bias);
-        }
-        Self { machine, depth, width, panels, bias: padded }
-    }
-
-    #[must_use]
-    pub fn machine(&self) -> Bf16 {
-        self.machine
+        Self::pack(rounded.as_chunks().0, bias, depth / 2, COLUMNS)
     }
 
     #[must_use]
     pub fn depth(&self) -> usize {
-        self.depth
-    }
-
-    #[must_use]
-    pub fn width(&self) -> usize {
-        self.width
-    }
-
-    #[must_use]
-    pub fn panels(&self) -> usize {
-        self.bias.len() / COLUMNS
-    }
-
-    /// The columns that some panels hold.
-    #[must_use]
-    pub fn columns(&self, panels: &Range<usize>) -> Range<usize> {
-        (panels.start * COLUMNS).min(self.width)..(panels.end * COLUMNS).min(self.width)
+        2 * self.rows()
     }
 
     /// Row i of `x` times the columns of `panels` → `out[i]`, a slice of just those columns.
     ///
     /// # Panics
     /// If the lengths do not agree: a bug of the caller.
-    pub fn multiply(&self, x: &[&[Bits]], panels: Range<usize>, finish: Finish, out: &mut [&mut [f32]]) {
-        let columns = self.columns(&panels).len();
-        assert_eq!(x.len(), out.len(), "rows");
-        assert!(x.iter().all(|row| row.len() == self.depth), "rows of {}", self.depth);
-        assert!(out.iter().all(|row| row.len() == columns), "rows of {columns}");
-        self.machine.0.multiply(Multiply { matrix: self, x, panels, finish, out });
+    pub fn multiply(&self, machine: Bf16, x: &[&[Bits]], panels: Range<usize>, finish: Finish, out: &mut [&mut [f32]]) {
+        machine.0.multiply(Product::new(self, self.depth(), x, panels, finish, out));
     }
-}
-
-#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "no such product is ever asked for"))]
-struct Multiply<'a, 'b> {
-    matrix: &'a Bf16Matrix,
-    x: &'a [&'a [Bits]],
-    panels: Range<usize>,
-    finish: Finish,
-    out: &'a mut [&'b mut [f32]],
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -133,16 +78,12 @@ mod machine {
     use std::mem::transmute;
     use std::ops::Range;
 
+    use pulp::Simd;
     use pulp::x86::V4;
 
-    use super::{Bits, COLUMNS, Multiply};
-    use crate::tile::{in_groups, load, store};
-
-    /// Rows of a tile: 24 sums of AVX-512's 32 registers.
-    const ROWS: usize = 12;
-
-    /// Pairs of rows of a panel that are multiplied in one go: 128 KiB, as of [`crate::PackedMatrix`].
-    const PAIRS: usize = 1024;
+    use super::{Bits, COLUMNS, Pair, Product};
+    use crate::packed::ROWS_AT_ONCE;
+    use crate::tile::{for_rows, in_groups, rows};
 
     #[derive(Debug, Clone, Copy)]
     pub(super) struct Proof(V4);
@@ -158,7 +99,7 @@ mod machine {
             unsafe { round(x, out) }
         }
 
-        pub fn multiply(self, product: Multiply) {
+        pub fn multiply(self, product: Product<Pair, Bits>) {
             // SAFETY: as above.
             unsafe { multiply(self.0, product) }
         }
@@ -183,74 +124,42 @@ mod machine {
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512bf16,fma,bmi1,bmi2,lzcnt,popcnt")]
-    fn multiply(simd: V4, mut product: Multiply) {
-        let pairs = product.matrix.depth / 2;
-        for start in (0..pairs).step_by(PAIRS) {
-            let block = start..(start + PAIRS).min(pairs);
+    fn multiply(simd: V4, mut product: Product<Pair, Bits>) {
+        let pairs = product.matrix.rows();
+        for start in (0..pairs).step_by(ROWS_AT_ONCE) {
+            let block = start..(start + ROWS_AT_ONCE).min(pairs);
             for panel in product.panels.clone() {
-                for group in in_groups(product.x.len(), ROWS) {
-                    let (first, block) = (group.start, block.clone());
-                    match group.len() {
-                        1 => tile::<1>(simd, &mut product, first, panel, block),
-                        2 => tile::<2>(simd, &mut product, first, panel, block),
-                        3 => tile::<3>(simd, &mut product, first, panel, block),
-                        4 => tile::<4>(simd, &mut product, first, panel, block),
-                        5 => tile::<5>(simd, &mut product, first, panel, block),
-                        6 => tile::<6>(simd, &mut product, first, panel, block),
-                        7 => tile::<7>(simd, &mut product, first, panel, block),
-                        8 => tile::<8>(simd, &mut product, first, panel, block),
-                        9 => tile::<9>(simd, &mut product, first, panel, block),
-                        10 => tile::<10>(simd, &mut product, first, panel, block),
-                        11 => tile::<11>(simd, &mut product, first, panel, block),
-                        _ => tile::<ROWS>(simd, &mut product, first, panel, block),
-                    }
+                for group in in_groups(product.x.len(), rows::<V4>()) {
+                    for_rows!(V4, group.len(), R => tile::<R>(simd, &mut product, group.start, panel, &block));
                 }
             }
         }
     }
 
-    /// `R` rows, one panel, some pairs of the depth: what came before is in `out`.
+    /// `R` rows, one panel, some pairs of the depth.
     #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512bf16,fma,bmi1,bmi2,lzcnt,popcnt")]
     #[inline]
-    fn tile<const R: usize>(simd: V4, product: &mut Multiply, first: usize, panel: usize, block: Range<usize>) {
-        let (matrix, finish) = (product.matrix, product.finish);
-        let pairs = matrix.depth / 2;
-        let x: [&[[Bits; 2]]; R] =
-            std::array::from_fn(|r| &product.x[first + r].as_chunks::<2>().0[block.start..block.end]);
-        let weights = &matrix.panels[panel * pairs + block.start..][..block.len()];
-        let sums = sums_of(x, weights);
-        let at = (panel - product.panels.start) * COLUMNS;
-        let columns = at..at + COLUMNS.min(matrix.width - panel * COLUMNS);
-        let is_first = block.start == 0;
-        let bias = &matrix.bias[panel * COLUMNS..][..COLUMNS];
-        for (r, sums) in sums.into_iter().enumerate() {
-            let target = &mut product.out[first + r][columns.clone()];
-            let mut sums = [pulp::cast(sums[0]), pulp::cast(sums[1])];
-            if is_first {
-                sums = add(simd, sums, load(simd, bias));
-            }
-            if !is_first || finish.adds() {
-                sums = add(simd, sums, load(simd, target));
-            }
-            if block.end == pairs {
-                sums = finish.apply(simd, sums);
-            }
-            store(simd, target, sums);
+    fn tile<const R: usize>(
+        simd: V4,
+        product: &mut Product<Pair, Bits>,
+        first_row: usize,
+        panel: usize,
+        block: &Range<usize>,
+    ) {
+        let x: [&[Pair]; R] = std::array::from_fn(|r| &product.x[first_row + r].as_chunks().0[block.clone()]);
+        let sums = sums_of(x, product.matrix.panel(panel, block).as_chunks().0);
+        // A loop, not closures: those would be compiled without the vector unit.
+        let mut as_pulp_has_them = [[simd.splat_f32s(0.0); 2]; R];
+        for r in 0..R {
+            as_pulp_has_them[r] = [pulp::cast(sums[r][0]), pulp::cast(sums[r][1])];
         }
-    }
-
-    type Pair = [pulp::f32x16; 2];
-
-    #[inline(always)]
-    fn add(simd: V4, a: Pair, b: Pair) -> Pair {
-        use pulp::Simd;
-        [simd.add_f32s(a[0], b[0]), simd.add_f32s(a[1], b[1])]
+        product.store(simd, first_row, panel, block, as_pulp_has_them);
     }
 
     /// `Σ x[r][k] · panel[k]` over pairs `k`.
     #[target_feature(enable = "avx512f,avx512bf16")]
     #[inline]
-    fn sums_of<const R: usize>(x: [&[[Bits; 2]]; R], weights: &[[[Bits; 2]; COLUMNS]]) -> [[__m512; 2]; R] {
+    fn sums_of<const R: usize>(x: [&[Pair]; R], weights: &[[Pair; COLUMNS]]) -> [[__m512; 2]; R] {
         let x = x.map(|row| &row[..weights.len()]);
         let mut sums = [[_mm512_setzero_ps(); 2]; R];
         for (k, columns) in weights.iter().enumerate() {
@@ -268,14 +177,14 @@ mod machine {
 
     #[target_feature(enable = "avx512f")]
     #[inline]
-    fn splat([low, high]: [Bits; 2]) -> __m512i {
+    fn splat([low, high]: Pair) -> __m512i {
         std::arch::x86_64::_mm512_set1_epi32((u32::from(low) | u32::from(high) << 16).cast_signed())
     }
 }
 
 #[cfg(not(target_arch = "x86_64"))]
 mod machine {
-    use super::{Bits, Multiply};
+    use super::{Bits, Pair, Product};
 
     /// There is none.
     #[derive(Debug, Clone, Copy)]
@@ -290,7 +199,7 @@ mod machine {
             match self {}
         }
 
-        pub fn multiply(self, _: Multiply) {
+        pub fn multiply(self, _: Product<Pair, Bits>) {
             match self {}
         }
     }

@@ -13,7 +13,7 @@ use crate::vector::{load_one, prelu, store_one};
 const COLOURS: usize = 3;
 
 /// Of the rows that come in.
-const SECTIONS: usize = 8;
+pub(crate) const SECTIONS: usize = 8;
 
 /// Columns of the convolution that are computed together: eight sums fit the registers of every machine.
 const AT_ONCE: usize = 4;

@@ -12,8 +12,8 @@
 //! For convolutions, in and out: planes of `f32`, `[channels][rows][row]`. A row is either the pixels of [`LANES`]
 //! pictures side by side (many crops), or one picture's pixels dealt out over sections, column x to section x mod n, so
 //! that a step of n pixels is a step of one value and no kernel ever shuffles ([`first`], [`proposal`]). A crate of its
-//! own, so that tests of deepsweep run it optimised. No I/O, no threads; unsafe code in one
-//! place, where an instruction is used that pulp does not know ([`bf16`]).
+//! own, so that tests of deepsweep run it optimised. No I/O, no threads; unsafe code in one place, where an instruction is
+//! used that pulp does not know ([`bf16`]).
 
 #![deny(unsafe_code)]
 
@@ -26,6 +26,7 @@ mod functions;
 mod matrix;
 mod norm;
 mod overlap;
+mod packed;
 mod pool;
 mod proposal;
 mod tile;
@@ -37,9 +38,10 @@ pub use attention::{HeadRows, HeadScratch, attend};
 pub use bf16::{Bf16, Bf16Matrix, Bits};
 pub use conv::DirectConv;
 pub use first::FirstConv;
-pub use matrix::{Finish, PackedMatrix};
+pub use matrix::PackedMatrix;
 pub use norm::LayerNorm;
 pub use overlap::{Against, KeptBoxes};
+pub use packed::{Finish, Packed};
 pub use proposal::{Cell, Proposal, ProposalSpace, Strip};
 pub use winograd::{Winograd, WinogradConv, WinogradF4, WinogradSpace};
 
@@ -65,6 +67,14 @@ pub const LANES: usize = 16;
 /// Values behind the last row, for kernels that read on: two pixels of [`LANES`] pictures.
 const BEHIND: usize = 2 * LANES;
 
+/// Makes a work space at least so long; what was there stays, which has no meaning. Never shrinks it, so that nothing is filled
+/// twice.
+fn grow<T: Copy + Default>(values: &mut Vec<T>, length: usize) {
+    if values.len() < length {
+        values.resize(length, T::default());
+    }
+}
+
 /// Planes of `f32`: `channels` × `rows` × `row` values, each row as long as the others.
 #[derive(Debug, Clone, Default)]
 pub struct Planes {
@@ -81,10 +91,7 @@ impl Planes {
     /// space that is used again touches no new memory.
     pub fn reshape(&mut self, channels: usize, rows: usize, row: usize) {
         (self.channels, self.rows, self.row) = (channels, rows, row);
-        let length = channels * rows * row + BEHIND;
-        if self.values.len() < length {
-            self.values.resize(length, 0.0);
-        }
+        grow(&mut self.values, channels * rows * row + BEHIND);
     }
 
     #[must_use]

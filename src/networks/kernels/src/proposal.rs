@@ -5,10 +5,10 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use crate::LANES;
-use crate::first::{FirstConv, Seen};
+use crate::first::{self, FirstConv, Seen};
 use crate::vector::{for_this_machine, load_one, store_one};
 use crate::winograd::{TileSpace, Tiles, WinogradF4, tiles};
+use crate::{LANES, grow};
 
 /// No face, face, and the four offsets.
 const HEADS: usize = 6;
@@ -20,11 +20,12 @@ const PICTURE_SLOTS: usize = 4;
 /// in slot y mod this.
 const SLOTS: usize = 8;
 
-/// Sections that these two layers are dealt out over: as wide as what a tile makes.
-const SECTIONS: usize = 4;
-
 /// The side of what a tile makes.
 const OUT: usize = 4;
+
+/// Sections that these two layers are dealt out over: a step of a tile is a step of one value.
+const SECTIONS: usize = OUT;
+const _: () = assert!(first::SECTIONS == 2 * SECTIONS, "pooling halves the sections");
 
 /// Values of the third layer for each channel of a block: what [`LANES`] tiles make.
 const BLOCK: usize = OUT * OUT * LANES;
@@ -76,7 +77,7 @@ pub struct Strip {
 
 impl Strip {
     /// What the picture's rows are dealt out over: column x to section x mod this, place x / this.
-    pub const SECTIONS: usize = 2 * SECTIONS;
+    pub const SECTIONS: usize = first::SECTIONS;
 
     /// Values of a section of the picture's rows, with room to read on.
     #[must_use]
@@ -114,7 +115,6 @@ impl Proposal {
         found: &mut Vec<Cell>,
     ) {
         let section = Strip::section(strip.width);
-        let grow = |values: &mut Vec<f32>, length: usize| values.resize(length.max(values.len()), 0.0);
         grow(&mut space.picture, PICTURE_SLOTS * 3 * Strip::SECTIONS * section);
         grow(&mut space.pooled, SLOTS * self.first.outputs() * SECTIONS * section);
         grow(&mut space.second, SLOTS * self.second.outputs * SECTIONS * section);

@@ -17,23 +17,59 @@ pub(crate) fn in_groups(rows: usize, most: usize) -> impl Iterator<Item = Range<
     (0..groups).map(move |group| group * rows / groups..(group + 1) * rows / groups)
 }
 
-/// Calls `$run::<S, rows>` for a group of [`in_groups`]: the number of rows is known when it is compiled. Instruction
-/// sets of 16 registers have no groups of more than six.
+/// Runs `$run` for a group of [`in_groups`], in which `$rows` is the number of its rows, known when it is compiled.
+/// Instruction sets of 16 registers have no groups of more than six.
 macro_rules! for_rows {
-    ($s:ident, $count:expr, $this:ident.$run:ident ( $($argument:expr),* )) => {
+    ($s:ident, $count:expr, $rows:ident => $run:expr) => {
         match $count {
-            1 => $this.$run::<$s, 1>($($argument),*),
-            2 => $this.$run::<$s, 2>($($argument),*),
-            3 => $this.$run::<$s, 3>($($argument),*),
-            4 => $this.$run::<$s, 4>($($argument),*),
-            5 => $this.$run::<$s, 5>($($argument),*),
-            count if $crate::tile::rows::<$s>() == 6 || count == 6 => $this.$run::<$s, 6>($($argument),*),
-            7 => $this.$run::<$s, 7>($($argument),*),
-            8 => $this.$run::<$s, 8>($($argument),*),
-            9 => $this.$run::<$s, 9>($($argument),*),
-            10 => $this.$run::<$s, 10>($($argument),*),
-            11 => $this.$run::<$s, 11>($($argument),*),
-            _ => $this.$run::<$s, 12>($($argument),*),
+            1 => {
+                const $rows: usize = 1;
+                $run
+            }
+            2 => {
+                const $rows: usize = 2;
+                $run
+            }
+            3 => {
+                const $rows: usize = 3;
+                $run
+            }
+            4 => {
+                const $rows: usize = 4;
+                $run
+            }
+            5 => {
+                const $rows: usize = 5;
+                $run
+            }
+            count if $crate::tile::rows::<$s>() == 6 || count == 6 => {
+                const $rows: usize = 6;
+                $run
+            }
+            7 => {
+                const $rows: usize = 7;
+                $run
+            }
+            8 => {
+                const $rows: usize = 8;
+                $run
+            }
+            9 => {
+                const $rows: usize = 9;
+                $run
+            }
+            10 => {
+                const $rows: usize = 10;
+                $run
+            }
+            11 => {
+                const $rows: usize = 11;
+                $run
+            }
+            _ => {
+                const $rows: usize = 12;
+                $run
+            }
         }
     };
 }

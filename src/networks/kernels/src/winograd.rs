@@ -12,7 +12,7 @@ use pulp::{Arch, Simd, WithSimd};
 
 use crate::pool::{self, pooled_side};
 use crate::vector::{for_this_machine, group, in_groups, load, load_one, prelu, store_one};
-use crate::{LANES, Planes};
+use crate::{LANES, Planes, grow};
 
 /// A convolution in tiles of `SIDE` × `SIDE` → `OUT` × `OUT`, whose weights are transformed and packed for the kernel.
 #[derive(Debug, Clone)]
@@ -92,7 +92,7 @@ pub(crate) struct TileSpace {
 #[derive(Debug, Default)]
 pub struct WinogradSpace {
     tiles: TileSpace,
-    /// `[outputs][rows mod OUT + 2][columns · LANES]`
+    /// `[outputs][row mod KEPT_ROWS][columns · LANES]`
     rows: Vec<f32>,
 }
 
@@ -132,7 +132,7 @@ impl<const SIDE: usize, const OUT: usize> WinogradConv<SIDE, OUT> {
         let side = |side: usize| pool.map_or(side, |kernel| pooled_side(side, kernel));
         out.reshape(self.outputs, side(rows), side(columns) * LANES);
         self.fit(&mut space.tiles);
-        fit(&mut space.rows, self.outputs * Self::KEPT_ROWS * columns * LANES);
+        grow(&mut space.rows, self.outputs * Self::KEPT_ROWS * columns * LANES);
         Arch::new().dispatch(Forward { conv: self, x, pool, space, out });
     }
 
@@ -143,15 +143,8 @@ impl<const SIDE: usize, const OUT: usize> WinogradConv<SIDE, OUT> {
     }
 
     fn fit(&self, space: &mut TileSpace) {
-        fit(&mut space.tiles, Self::POINTS * self.inputs * LANES);
-        fit(&mut space.products, Self::POINTS * group() * LANES);
-    }
-}
-
-/// At least so long; what the values are is of no meaning.
-fn fit(values: &mut Vec<f32>, length: usize) {
-    if values.len() < length {
-        values.resize(length, 0.0);
+        grow(&mut space.tiles, Self::POINTS * self.inputs * LANES);
+        grow(&mut space.products, Self::POINTS * group() * LANES);
     }
 }
 
@@ -182,8 +175,7 @@ impl<const SIDE: usize, const OUT: usize> WithSimd for Forward<'_, SIDE, OUT> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let this = self;
-        for_this_machine!(S, forward::<SIDE, OUT>(simd, this));
+        for_this_machine!(S, forward::<SIDE, OUT>(simd, self));
     }
 }
 
@@ -195,12 +187,13 @@ fn forward<S: Simd, const V: usize, const G: usize, const SIDE: usize, const OUT
     let Forward { conv, x, pool, space, out } = this;
     let (rows, columns) = (x.rows - 2, x.row / LANES - 2);
     // Row y goes to slot y mod `slots`: all of them, or those that are pooled next.
-    let (row, slots) = (columns * LANES, if pool.is_some() { OUT + 2 } else { rows });
+    let (row, slots) = (columns * LANES, if pool.is_some() { WinogradConv::<SIDE, OUT>::KEPT_ROWS } else { rows });
     let mut next_pooled = 0;
     for y in (0..rows).step_by(OUT) {
         let values = if pool.is_some() { &mut space.rows } else { &mut out.values };
         for column in (0..columns).step_by(OUT) {
-            // Beyond the picture stands its last row or column again: it reaches only outputs that are not there, but for roundings.
+            // Beyond the picture stands its last row or column again: it reaches only outputs that are not there, but for
+            // roundings.
             let source = Tiles {
                 plane: x.rows * x.row,
                 rows: std::array::from_fn(|i| (y + i).min(x.rows - 1) * x.row),
@@ -215,9 +208,12 @@ fn forward<S: Simd, const V: usize, const G: usize, const SIDE: usize, const OUT
             tiles::<S, V, G, SIDE, OUT>(simd, conv, &x.values, source, values, target, there, &mut space.tiles);
         }
         let Some(kernel) = pool else { continue };
-        while next_pooled < out.rows && pool::seen(next_pooled, kernel, rows).end <= y + OUT {
+        while next_pooled < out.rows {
+            let seen = pool::seen(next_pooled, kernel, rows);
+            if seen.end > y + OUT {
+                break;
+            }
             for (channel, kept) in space.rows.chunks_exact(slots * row).take(conv.outputs).enumerate() {
-                let seen = pool::seen(next_pooled, kernel, rows);
                 let seen = [0, 1, 2].map(|i| &kept[(seen.start + i).min(seen.end - 1) % slots * row..][..row]);
                 let target = &mut out.values[(channel * out.rows + next_pooled) * out.row..][..out.row];
                 pool::pool_row(simd, seen, kernel, target);

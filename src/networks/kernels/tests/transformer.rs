@@ -77,7 +77,7 @@ fn products_in_bfloat16_are_as_defined_whatever_the_shape() {
                 let columns = matrix.columns(&panels);
                 let mut parts: Vec<&mut [f32]> =
                     out.chunks_exact_mut(width).map(|row| &mut row[columns.clone()]).collect();
-                matrix.multiply(&x_rows, panels, finish, &mut parts);
+                matrix.multiply(machine, &x_rows, panels, finish, &mut parts);
             }
             for (i, found) in out.iter().enumerate() {
                 let (row, column) = (i / width, i % width);
