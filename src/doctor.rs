@@ -100,7 +100,7 @@ pub async fn examine(patient: &Patient) -> Vec<Finding> {
     }
     containment(&patient.ffmpeg.own_exe, &mut findings);
     findings.push(scratch(&patient.scratch, patient.scratch_bytes));
-    model::examine(&patient.scorers, &mut findings).await;
+    model::examine(&patient.scorers, patient.device, &mut findings).await;
     places::examine(&patient.places, &mut findings).await;
     findings
 }

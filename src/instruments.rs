@@ -7,6 +7,7 @@ use candle_core::Device;
 use crate::error::Error;
 use crate::fingerprint::Fingerprint;
 use crate::networks::mtcnn::{Mtcnn, MtcnnSettings};
+use crate::pipeline::compute::Compute;
 use crate::progress::Display;
 use crate::scorers::registry::Registry;
 use crate::scorers::{OpenStore, Opening, ScorerSet};
@@ -28,11 +29,16 @@ impl Instruments {
     ///
     /// # Errors
     /// A device that is not there, a scorer that cannot be had, weights that are damaged.
-    pub async fn open(settings: &Settings, store: OpenStore<'_>, display: &Display) -> Result<Self, Error> {
+    pub async fn open(
+        settings: &Settings,
+        store: OpenStore<'_>,
+        compute: &Compute,
+        display: &Display,
+    ) -> Result<Self, Error> {
         let (device, device_name) = settings.device.open()?;
         let registry = Registry::open(settings.registry.as_deref())?;
-        let accept_licence = settings.accept_licence;
-        let opening = Opening { registry: &registry, store, accept_licence, device: &device, display };
+        let (accept_licence, pool) = (settings.accept_licence, Some(compute.pool()));
+        let opening = Opening { registry: &registry, store, accept_licence, device: &device, pool, display };
         let scorers = Arc::new(opening.open(&settings.scorers).await?);
         let detector = Mtcnn::new(&device).map_err(|e| Error::Input(format!("detector mtcnn: {e}")))?;
         let detector_settings = MtcnnSettings { min_face_px: settings.min_face_px, ..MtcnnSettings::default() };

@@ -76,12 +76,8 @@ pub const FETCH_SILENCE_SECS: u64 = 20;
 /// (what they carry is counted by the memory budget).
 pub const CHANNEL_OBJECTS: usize = 32;
 
-/// Crops that are gathered for a tower: as many as a GPU wants at once.
+/// Crops that are gathered for a tower: as many as a GPU wants at once, and work for every core.
 pub const EMBED_BATCH: usize = 32;
-
-/// Tokens that go through a tower together on a CPU, 50 to 577 a crop. From 100 on a crop costs the same; more than 400
-/// only take memory.
-pub const CPU_TOWER_TOKENS: usize = 400;
 
 /// Media that wait for the tower. Their crops are counted, but the fewer wait the less memory a slow tower takes.
 pub const CHANNEL_CROPPED: usize = 4;

@@ -34,7 +34,7 @@ pub async fn run(
     let progress = Arc::new(Progress::default());
     metrics.follow(Arc::clone(&progress));
     let planning = async {
-        let instruments = Instruments::open(settings, models, display).await?;
+        let instruments = Instruments::open(settings, models, &compute, display).await?;
         let store = open_destination(&settings.out, &settings.s3).await?;
         let (basis, shards, destination) = (&Basis::of(&instruments), Shards::Exactly(1), store.as_ref());
         let (compute, progress) = (&compute, &*progress);

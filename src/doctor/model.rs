@@ -2,7 +2,7 @@
 //!
 //! Comes in: names, a registry, the store of models. Goes out: a finding each. It pulls nothing and reads no file whole.
 
-use super::{Finding, missing, ok, warning};
+use super::{DeviceChoice, Finding, missing, ok, warning};
 use crate::error::Error;
 use crate::scorers::registry::{Entry, Registry};
 use crate::scorers::store::{ModelStore, Presence};
@@ -17,7 +17,9 @@ pub struct Scorers {
     pub store: Result<ModelStore, Error>,
 }
 
-pub(super) async fn examine(scorers: &Scorers, findings: &mut Vec<Finding>) {
+pub(super) async fn examine(scorers: &Scorers, device: DeviceChoice, findings: &mut Vec<Finding>) {
+    // A device that is not there is a finding of its own.
+    let on_cpu = device.open().map_or(true, |(device, _)| device.is_cpu());
     for choice in &scorers.choices {
         let (choice, precision) = precision::of(choice);
         let name = choice.to_string();
@@ -28,10 +30,9 @@ pub(super) async fn examine(scorers: &Scorers, findings: &mut Vec<Finding>) {
                 Err(error) => missing("model", &name, error.to_string(), "deepsweep models list"),
             },
         });
-        if !precision.is_here() {
-            let (rounded, found) =
-                (format!("{name}{}", precision::BF16_ENDING), "no AVX512-BF16 in this CPU".to_owned());
-            findings.push(missing("model", rounded, found, &format!("--scorer {name}")));
+        if let Some(obstacle) = precision::obstacle(precision, on_cpu) {
+            let rounded = format!("{name}{}", precision::BF16_ENDING);
+            findings.push(missing("model", rounded, obstacle, &format!("--scorer {name}")));
         }
     }
 }

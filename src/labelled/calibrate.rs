@@ -18,6 +18,7 @@ use crate::rescore::serve::check;
 use crate::results::source::Source;
 use crate::scorers::calibration::{Bin, Calibration, Curve, Measured, Threshold};
 use crate::scorers::derive::Derived;
+use crate::scorers::precision;
 use crate::statistics::bootstrap::{Bootstrap, interval};
 use crate::statistics::folds::folds;
 use crate::statistics::isotonic::Isotonic;
@@ -36,6 +37,8 @@ const SEED: u64 = 1;
 pub struct CalibrateReport {
     pub scorer: String,
     pub folder: PathBuf,
+    /// What `--scorer` takes: the folder, in the precision whose embeddings it was made of.
+    pub choice: String,
     pub labels: Counts,
     pub curve: &'static str,
     /// Held-out log loss of each curve that was tried.
@@ -103,6 +106,7 @@ pub async fn calibrate(
     Ok(CalibrateReport {
         scorer,
         folder: args.out.clone(),
+        choice: precision::in_that_of(&args.scorer, &args.out),
         curve: name(&calibration.curve),
         log_loss: log_loss_of,
         log_loss_before: log_loss(&before, &fake).unwrap_or(f64::NAN),
@@ -226,7 +230,7 @@ impl CalibrateReport {
     /// For a person.
     #[must_use]
     pub fn text(&self) -> String {
-        let Self { scorer, folder, labels, curve, log_loss_before, calibration, levels, .. } = self;
+        let Self { scorer, folder, choice, labels, curve, log_loss_before, calibration, levels, .. } = self;
         let tried: Vec<String> = self.log_loss.iter().map(|(name, loss)| format!("{name} {loss:.4}")).collect();
         let threshold = calibration.threshold.map_or("none".to_owned(), |threshold| {
             let range = threshold.logit_interval.map_or(String::new(), |[low, high]| format!(" [{low:.3}, {high:.3}]"));
@@ -239,7 +243,7 @@ impl CalibrateReport {
         let measured = calibration.measured.as_ref();
         let ece = measured.map_or(f64::NAN, |measured| measured.ece);
         format!(
-            "scorer {scorer} in {}\n  media      {} labelled, {} of them fake, in {} groups\n  curve      {curve}\n  log loss   \
+            "scorer {scorer} in {}\n  use it     --scorer {choice}\n  media      {} labelled, {} of them fake, in {} groups\n  curve      {curve}\n  log loss   \
              {} held out, {log_loss_before:.4} before\n  ECE        {ece:.4} held out\n  threshold  {threshold}\n{}",
             folder.display(),
             labels.labelled_media,

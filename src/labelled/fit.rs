@@ -30,6 +30,8 @@ const GRID_CROPS: usize = 100_000;
 pub struct FitReport {
     pub scorer: String,
     pub folder: PathBuf,
+    /// What `--scorer` takes: the folder, in the precision whose embeddings it was made of.
+    pub choice: String,
     pub labels: Counts,
     pub crops: usize,
     pub width: usize,
@@ -85,6 +87,7 @@ pub async fn fit(args: &FitArgs, sources: &[Source], around: &Around<'_>) -> Res
     Ok(FitReport {
         scorer: folder,
         folder: args.out.clone(),
+        choice: precision::in_that_of(&base, &args.out),
         crops: crops.len(),
         width: data.width,
         labels: known.counts,
@@ -304,9 +307,9 @@ impl FitReport {
     /// For a person.
     #[must_use]
     pub fn text(&self) -> String {
-        let Self { scorer, folder, labels, crops, width, c, folds, levels, .. } = self;
+        let Self { scorer, folder, choice, labels, crops, width, c, folds, levels, .. } = self;
         format!(
-            "scorer {scorer} in {}\n  media      {} labelled, {} of them fake, in {} groups\n  crops      {crops} of {width} \
+            "scorer {scorer} in {}\n  use it     --scorer {choice}\n  media      {} labelled, {} of them fake, in {} groups\n  crops      {crops} of {width} \
              numbers\n  C          {c}\n  held out   by {folds} folds, each of other groups than the head was fitted to\n{}",
             folder.display(),
             labels.labelled_media,

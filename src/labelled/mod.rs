@@ -126,7 +126,7 @@ async fn with_opening<T>(
     let settings = StoreSettings::resolve(&choice, s3.clone(), around.variable)?;
     let store = move || Ok(ModelStore::new(settings.clone()));
     let (device, display) = (Device::Cpu, around.display);
-    then(Opening { registry: &registry, store: &store, accept_licence, device: &device, display }).await
+    then(Opening { registry: &registry, store: &store, accept_licence, device: &device, pool: None, display }).await
 }
 
 fn json(report: &impl serde::Serialize) -> Result<String, Error> {

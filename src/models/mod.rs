@@ -15,9 +15,9 @@ use self::args::{ModelsCommand, ModelsFlags};
 use crate::cli::{S3Flags, StoreFlags};
 use crate::error::Error;
 use crate::progress::Display;
-use crate::scorers::import;
 use crate::scorers::registry::{Entry, Registry};
 use crate::scorers::store::{ModelStore, StoreChoice, StoreSettings};
+use crate::scorers::{import, precision};
 use crate::storage::s3::S3Options;
 
 /// What the command needs of the process that it runs in.
@@ -69,7 +69,7 @@ async fn pull(
 ) -> Result<(), Error> {
     let chosen: Vec<&Entry> = match names {
         [] => registry.entries.iter().collect(),
-        names => names.iter().map(|name| registry.find(name)).collect::<Result<_, _>>()?,
+        names => names.iter().map(|name| registry.find(precision::bare(name))).collect::<Result<_, _>>()?,
     };
     for entry in chosen {
         let place = store.fill(&entry.downloads, around.display).await?;

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::scorers::file::{HeadEntry, HeadPlace, ScorerFile, TowerPlace};
 use crate::scorers::registry::Registry;
 use crate::scorers::store::{self, Checked, Downloads, Finding, ModelStore};
-use crate::scorers::{Opening, ScorerChoice, read_folder};
+use crate::scorers::{Opening, ScorerChoice, precision, read_folder};
 use crate::storage::Location;
 
 pub(super) async fn verify(
@@ -32,10 +32,11 @@ pub(super) async fn verify(
     let (mut seen, mut wrong) = (0, vec![]);
     for name in names {
         // The meaning that the name has for a run.
-        let mut checked = match registry.entry(name) {
+        let bare = precision::bare(name);
+        let mut checked = match registry.entry(bare) {
             Some(entry) => store.check(&entry.downloads).await?,
-            None if is_folder(name) => check_folder(Path::new(name), store).await?,
-            None => return Err(registry.find(name).err().unwrap_or_else(|| Error::Usage(name.to_owned()))),
+            None if is_folder(bare) => check_folder(Path::new(bare), store).await?,
+            None => return Err(registry.find(bare).err().unwrap_or_else(|| Error::Usage(name.to_owned()))),
         };
         let is_whole = checked.iter().all(|checked| checked.finding == Finding::Whole);
         if all {
@@ -83,7 +84,8 @@ pub(super) async fn verify(
 async fn open(name: &str, registry: &Registry, store: &ModelStore, around: &Around<'_>) -> Result<String, Error> {
     let open_store = || Ok(store.offline_twin());
     let (device, accept_licence) = (Device::Cpu, true); // looking is not using
-    let opening = Opening { registry, store: &open_store, accept_licence, device: &device, display: around.display };
+    let (store, device, display) = (&open_store, &device, around.display);
+    let opening = Opening { registry, store, accept_licence, device, pool: None, display };
     let set = opening.open(&[ScorerChoice::Named(name.to_owned())]).await?;
     let line = set.scorers().iter().map(|scorer| match scorer.golden_pictures() {
         0 => format!("{}: opens; it has no golden pictures", scorer.id),

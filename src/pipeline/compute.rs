@@ -32,6 +32,12 @@ impl Compute {
         Ok(Self { pool: Arc::new(pool) })
     }
 
+    /// The threads, for work that is waited for where it is called.
+    #[must_use]
+    pub fn pool(&self) -> &ThreadPool {
+        &self.pool
+    }
+
     /// Runs `work` in the pool; its result, and how long it took. A panic becomes a rejection.
     ///
     /// # Errors

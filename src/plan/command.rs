@@ -61,8 +61,8 @@ pub async fn plan(
     metrics.follow(Arc::clone(&progress));
     let planning = async {
         // The weights are let go again: a planner has room for keys alone.
-        let basis = Basis::of(&Instruments::open(settings, store, display).await?);
         let compute = Compute::new(settings.threads)?;
+        let basis = Basis::of(&Instruments::open(settings, store, &compute, display).await?);
         let destination = match &settings.out {
             // A folder that is not there has nothing, and a dry run makes none.
             Location::Local(folder) if asked.dry_run && !folder.exists() => Arc::new(MemoryStore::new("")),

@@ -51,8 +51,14 @@ pub async fn rescore(
     shutdown: CancellationToken,
 ) -> Result<Summary, Error> {
     let registry = Registry::open(settings.registry.as_deref())?;
-    let opening =
-        Opening { registry: &registry, store, accept_licence: settings.accept_licence, device: &Device::Cpu, display };
+    let opening = Opening {
+        registry: &registry,
+        store,
+        accept_licence: settings.accept_licence,
+        device: &Device::Cpu,
+        pool: None,
+        display,
+    };
     let begin = async {
         let mut sources = vec![];
         for run in &settings.runs {

@@ -30,6 +30,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use candle_core::Device;
+use rayon::ThreadPool;
 
 use self::registry::Registry;
 use self::store::ModelStore;
@@ -62,6 +63,7 @@ impl FromStr for ScorerChoice {
         match text {
             "" => Err("expected a scorer's name, a scorer folder, none or untrained-demo, found nothing".to_owned()),
             "none" => Ok(Self::None),
+            "none+bf16" => Err("expected a scorer before +bf16, found none, which has no tower".to_owned()),
             "untrained-demo" => Ok(Self::UntrainedDemo),
             named => Ok(Self::Named(named.to_owned())),
         }
@@ -103,6 +105,8 @@ pub struct Opening<'a> {
     /// Somebody says that licences which forbid commercial use were read.
     pub accept_licence: bool,
     pub device: &'a Device,
+    /// Where towers are packed and golden pictures are looked at; None: on as many threads as the machine has cores.
+    pub pool: Option<&'a ThreadPool>,
     /// Shows what is being pulled.
     pub display: &'a Display,
 }
@@ -114,13 +118,25 @@ impl Opening<'_> {
     /// Files that cannot be had; words or weights that no scorer can be made of; a licence that was not accepted;
     /// golden vectors that are missed.
     pub async fn open(&self, choices: &[ScorerChoice]) -> Result<ScorerSet, Error> {
+        // Before anything is pulled.
+        for choice in choices {
+            if let Some(obstacle) = precision::obstacle(precision::of(choice).1, self.device.is_cpu()) {
+                return Err(Error::Usage(format!("scorer \"{choice}\": {obstacle}")));
+            }
+        }
         let mut opened = vec![];
         for choice in choices {
             opened.extend(self.open_one(choice).await?);
         }
-        let set = ScorerSet::new(opened, self.device)?;
-        golden::check(&set)?;
-        Ok(set)
+        let build = || {
+            let set = ScorerSet::new(opened)?;
+            golden::check(&set)?;
+            Ok(set)
+        };
+        match self.pool {
+            Some(pool) => pool.install(build),
+            None => build(),
+        }
     }
 
     async fn open_one(&self, choice: &ScorerChoice) -> Result<Option<set::Opened>, Error> {

@@ -1,6 +1,8 @@
 //! `NAME+bf16`: a scorer whose tower multiplies in bfloat16. Its numbers are others, so it is another scorer: rows, tower
 //! and fingerprint say so, and embeddings of the one are never taken for those of the other.
 
+use std::path::Path;
+
 use sha2::{Digest, Sha256};
 
 use super::ScorerChoice;
@@ -8,16 +10,40 @@ use super::set::Opened;
 use crate::networks::clip::Precision;
 use crate::networks::weights::hexadecimal;
 
-/// Behind a scorer's name or folder.
+/// Behind a scorer's name or folder. A folder whose own name ends so is named with a slash behind it.
 pub const BF16_ENDING: &str = "+bf16";
 
 /// A choice without its ending, and what that says.
 #[must_use]
 pub fn of(choice: &ScorerChoice) -> (ScorerChoice, Precision) {
     let ScorerChoice::Named(name) = choice else { return (choice.clone(), Precision::F32) };
-    match name.strip_suffix(BF16_ENDING).map(str::parse) {
-        Some(Ok(choice)) => (choice, Precision::Bf16),
-        _ => (choice.clone(), Precision::F32),
+    match bare(name) {
+        same if same == name => (choice.clone(), Precision::F32),
+        bare => (bare.parse().unwrap_or_else(|_| choice.clone()), Precision::Bf16),
+    }
+}
+
+/// What a scorer's name or folder is without the ending.
+#[must_use]
+pub fn bare(name: &str) -> &str {
+    name.strip_suffix(BF16_ENDING).filter(|bare| !bare.is_empty()).unwrap_or(name)
+}
+
+/// What names the scorer in `folder` in the precision of `choice`.
+#[must_use]
+pub fn in_that_of(choice: &ScorerChoice, folder: &Path) -> String {
+    let ending = if of(choice).1 == Precision::Bf16 { BF16_ENDING } else { "" };
+    format!("{}{ending}", folder.display())
+}
+
+/// What stands in the way of this precision, for a message.
+#[must_use]
+pub fn obstacle(precision: Precision, on_cpu: bool) -> Option<&'static str> {
+    match precision {
+        Precision::F32 => None,
+        Precision::Bf16 if !on_cpu => Some("bfloat16 is multiplied on the CPU alone, found another device"),
+        Precision::Bf16 if !precision.is_here() => Some("no AVX512-BF16 in this CPU"),
+        Precision::Bf16 => None,
     }
 }
 
@@ -40,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_ending_is_taken_off_and_says_the_precision() {
+    fn the_ending_is_taken_off_and_put_on_and_says_the_precision() {
         for (text, choice, precision) in [
             ("clip-b32", ScorerChoice::Named("clip-b32".to_owned()), Precision::F32),
             ("clip-b32+bf16", ScorerChoice::Named("clip-b32".to_owned()), Precision::Bf16),
@@ -48,8 +74,14 @@ mod tests {
             ("untrained-demo+bf16", ScorerChoice::UntrainedDemo, Precision::Bf16),
             ("bf16", ScorerChoice::Named("bf16".to_owned()), Precision::F32),
             ("+bf16", ScorerChoice::Named("+bf16".to_owned()), Precision::F32),
+            ("./odd+bf16/", ScorerChoice::Named("./odd+bf16/".to_owned()), Precision::F32),
         ] {
             assert_eq!(of(&text.parse().unwrap()), (choice, precision), "{text}");
         }
+        let (exact, rounded) = ("clip-b32".parse().unwrap(), "clip-b32+bf16".parse().unwrap());
+        assert_eq!(in_that_of(&exact, Path::new("my/probe")), "my/probe");
+        assert_eq!(in_that_of(&rounded, Path::new("my/probe")), "my/probe+bf16");
+        assert!(obstacle(Precision::Bf16, false).is_some() && obstacle(Precision::F32, false).is_none());
+        assert!("none+bf16".parse::<ScorerChoice>().unwrap_err().contains("no tower"));
     }
 }

@@ -3,7 +3,7 @@
 //! In: squares by their recipe. Out: for each square the pooled embedding and, of every scorer that looks at it, a
 //! logit and a score; never a number where there is none.
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use image::RgbImage;
 
 use super::golden::Golden;
@@ -88,7 +88,6 @@ pub struct ScorerSet {
     crop_ids: Vec<String>,
     passes: Vec<Pass>,
     towers: Vec<(String, Sight)>,
-    device: Device,
 }
 
 /// What is in memory of a tower.
@@ -103,20 +102,19 @@ pub(super) enum Sight {
 impl ScorerSet {
     /// # Errors
     /// Two scorers of one name; a tower whose weights are not what its configuration says.
-    pub(super) fn new(opened: Vec<Opened>, device: &Device) -> Result<Self, Error> {
+    pub(super) fn new(opened: Vec<Opened>) -> Result<Self, Error> {
         let whole = |tower: &Tower| {
             let vision = ClipVision::with_precision(tower.config.clone(), &tower.weights, tower.precision)?;
             Ok(Sight::Pictures(Box::new(vision)))
         };
-        Self::with_towers(opened, device, whole)
+        Self::with_towers(opened, whole)
     }
 
     pub(super) fn with_towers(
         opened: Vec<Opened>,
-        device: &Device,
         open: impl Fn(&Tower) -> Result<Sight, NetworkError>,
     ) -> Result<Self, Error> {
-        let mut set = Self::none(device);
+        let mut set = Self::none();
         for Opened { scorer, tower } in opened {
             if set.scorers.iter().any(|other| other.id == scorer.id) {
                 return Err(Error::Usage(format!(
@@ -147,15 +145,8 @@ impl ScorerSet {
 
     /// No scorer: detections only.
     #[must_use]
-    pub fn none(device: &Device) -> Self {
-        Self {
-            scorers: vec![],
-            crops: vec![],
-            crop_ids: vec![],
-            passes: vec![],
-            towers: vec![],
-            device: device.clone(),
-        }
+    pub fn none() -> Self {
+        Self { scorers: vec![], crops: vec![], crop_ids: vec![], passes: vec![], towers: vec![] }
     }
 
     #[must_use]
@@ -186,7 +177,7 @@ impl ScorerSet {
         &self.towers[pass.tower].0
     }
 
-    /// Squares of the pass's recipe, in batches that suit the device.
+    /// Squares of the pass's recipe.
     ///
     /// # Errors
     /// Only a device that fails.
@@ -197,10 +188,8 @@ impl ScorerSet {
                 return Err(Error::Input(format!("tower {id:?}: opened for stored vectors only")));
             }
         };
-        let tokens = tower.config().tokens();
-        let batch = if self.device.is_cpu() { (limits::CPU_TOWER_TOKENS / tokens).max(1) } else { limits::EMBED_BATCH };
         let mut scored = Vec::with_capacity(squares.len());
-        for squares in squares.chunks(batch) {
+        for squares in squares.chunks(limits::EMBED_BATCH) {
             scored.extend(self.score_batch(pass, tower, squares)?);
         }
         Ok(scored)

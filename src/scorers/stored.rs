@@ -1,8 +1,6 @@
 //! Scores from embeddings that an earlier run stored: pooled vectors in, the very logits and scores out that a run has
 //! which sees the pictures. Of a tower no more is read than its projection.
 
-use candle_core::Device;
-
 use super::head::unit_length;
 use super::set::{Opened, Sight, Tower};
 use super::{EmbeddingRecipe, Opening, Pass, Score, ScorerChoice, ScorerSet, Tap};
@@ -42,7 +40,7 @@ impl ScorerSet {
             let projection = Projection::new(&tower.config, &tower.weights)?;
             Ok(Sight::Stored(StoredTower { width: tower.config.hidden, projection }))
         };
-        Self::with_towers(opened, &Device::Cpu, projection_alone)
+        Self::with_towers(opened, projection_alone)
     }
 
     /// How many numbers a stored vector of this pass has; None in a set for pictures.

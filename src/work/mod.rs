@@ -75,18 +75,19 @@ pub async fn command(args: &WorkArgs, around: Around<'_>, shutdown: Cancellation
         let shards = shards_of(&plan, args.shard, told)?;
         let mut settings = Settings::of_plan(&plan.arguments, args.flags(), surroundings)?;
         settings.s3 = s3.clone(); // what it counts is told
-        let instruments = Instruments::open(&settings, models, display).await?;
+        let compute = Compute::new(settings.threads)?;
+        let instruments = Instruments::open(&settings, models, &compute, display).await?;
         plan.check_fingerprint(&instruments.fingerprint)?;
-        Ok::<_, Error>((results, plan, shards, settings, instruments))
+        Ok::<_, Error>((results, plan, shards, settings, compute, instruments))
     };
-    let (results, plan, shards, settings, instruments) = unless_stopped(&shutdown, Box::pin(opening)).await?;
+    let (results, plan, shards, settings, compute, instruments) = unless_stopped(&shutdown, Box::pin(opening)).await?;
     let worker = Worker {
         plan: &plan,
         shards,
         settings: &settings,
         instruments: &instruments,
         store: results,
-        compute: Compute::new(settings.threads)?,
+        compute,
         progress: Arc::new(Progress::default()),
         shutdown,
     };

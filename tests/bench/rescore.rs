@@ -130,8 +130,14 @@ async fn open(folder: &Path) -> ScorerSet {
         Ok(ModelStore::new(StoreSettings::resolve(&choice, S3Options::default(), &|_| None)?))
     };
     let (device, display) = (Device::Cpu, Display::None);
-    let opening =
-        Opening { registry: &registry, store: &store, accept_licence: false, device: &device, display: &display };
+    let opening = Opening {
+        registry: &registry,
+        store: &store,
+        accept_licence: false,
+        device: &device,
+        pool: None,
+        display: &display,
+    };
     let scorer = ScorerChoice::Named(folder.join("pooled").to_str().unwrap().to_owned());
     opening.open(&[scorer]).await.unwrap()
 }

@@ -105,6 +105,45 @@ fn in_bfloat16_a_tower_is_near_transformers_or_refused_where_the_cpu_has_none() 
     }
 }
 
+#[test]
+fn a_picture_s_numbers_are_the_same_to_the_last_bit_whatever_stands_beside_it() {
+    const PICTURES: usize = 9;
+    let golden = Golden::read();
+    // Several pictures at once on one thread of 50 tokens, one of 257; layers of either kind.
+    for name in ["b32", "l14"] {
+        let mut config: serde_json::Value = serde_json::from_str(&golden.config(name, "quick_gelu")).unwrap();
+        config["vision_config"]["num_hidden_layers"] = 3.into();
+        let config = ClipVisionConfig::parse(&config.to_string()).unwrap();
+        let side = config.image_px;
+        let weights = Weights::from_tensors(name, golden.weights.vision(&config), &Device::Cpu);
+        let pixels = golden.weights.tensor("pixel_values", &[PICTURES, 3, side, side]);
+        for precision in [Precision::F32, Precision::Bf16].into_iter().filter(|precision| precision.is_here()) {
+            let tower = ClipVision::with_precision(config.clone(), &weights, precision).unwrap();
+            let on = |threads: usize, first: usize, count: usize| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                let some = pixels.narrow(0, first, count).unwrap();
+                let found = pool.install(|| tower.forward(&some)).unwrap();
+                [found.pooled, found.projected].map(|tap| {
+                    let values: Vec<f32> = tap.flatten_all().unwrap().to_vec1().unwrap();
+                    values.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+                })
+            };
+            let alone: Vec<_> = (0..PICTURES).map(|i| on(1, i, 1)).collect();
+            assert_ne!(alone[0], alone[1]);
+            for (threads, count) in [(1, 9), (2, 9), (3, 9), (4, 2), (2, 5)] {
+                let together = on(threads, 0, count);
+                for (tap, together) in together.into_iter().enumerate() {
+                    let alone: Vec<u32> = alone[..count].iter().flat_map(|taps| taps[tap].clone()).collect();
+                    assert!(
+                        together == alone,
+                        "{name}, {precision:?}: {count} pictures on {threads} threads, tap {tap}"
+                    );
+                }
+            }
+        }
+    }
+}
+
 fn check(name: &str) {
     let golden = Golden::read();
     for activation in ["quick_gelu", "gelu"] {

@@ -183,8 +183,8 @@ pub fn open_all(folders: &[&Path]) -> ScorerSet {
         Ok(ModelStore::new(StoreSettings::resolve(&choice, S3Options::default(), &|_| None)?))
     };
     let (device, display) = (Device::Cpu, Display::None);
-    let opening =
-        Opening { registry: &registry, store: &store, accept_licence: false, device: &device, display: &display };
+    let (registry, store, device, display) = (&registry, &store, &device, &display);
+    let opening = Opening { registry, store, accept_licence: false, device, pool: None, display };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let choices: Vec<_> =
         folders.iter().map(|folder| ScorerChoice::Named(folder.to_str().unwrap().to_owned())).collect();

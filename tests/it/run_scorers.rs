@@ -174,6 +174,17 @@ fn a_scorer_in_bfloat16_is_a_scorer_of_its_own_or_refused_where_the_cpu_has_none
     let towers = |landed: &Landed| rows(landed, "embeddings")[0]["tower"].as_str().unwrap().to_owned();
     assert_eq!(towers(&landed), format!("{}+bf16", towers(&exact)));
 
+    // Side by side in one run each has the rows that it has alone.
+    let both = swept(&[rounded, folder.path()]);
+    for (id, alone) in [("probe+bf16@1", &found), ("probe@1", &expected)] {
+        let scores = |rows: &[Row]| rows.iter().map(|row| row["score"].to_string()).collect::<Vec<_>>();
+        assert_eq!(scores(&rows_of(&both, "faces", id)), scores(alone), "{id}");
+    }
+
+    let verified = finish(deepsweep(&["models", "verify", &ending], &[]));
+    assert_eq!(verified.code, Some(0), "{}", verified.stderr);
+    assert!(verified.stdout.contains("probe+bf16@1: opens"), "{}", verified.stdout);
+
     // Scored again from what was stored, each only by its own.
     let run = out.path().join("_runs/rounded");
     let again = |scorer: &str| {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use candle_core::Device;
 use deepsweep::fingerprint::Fingerprint;
 use deepsweep::networks::mtcnn::{Face, FaceBox};
 use deepsweep::pipeline::detect::Detection;
@@ -181,7 +180,7 @@ fn rows_are_in_the_order_of_the_video_and_each_score_is_at_its_face() {
 
 #[test]
 fn a_run_without_a_scorer_has_tracks_without_scores() {
-    let rows = rows_of("video", ScorerSet::none(&Device::Cpu));
+    let rows = rows_of("video", ScorerSet::none());
     assert_eq!(rows.tracks.len(), 3);
     for row in &rows.tracks {
         assert_eq!((row.scores, row.not_scored, &row.scorer), (None, Some(NotScored::NoScorer), &None));
@@ -199,7 +198,7 @@ fn an_image_has_no_tracks_and_neither_has_a_video_that_was_rejected() {
     use deepsweep::error::{Rejection, RejectionClass};
     let rejection = Rejection::new(RejectionClass::Corrupt, "no frame");
     let rejected = Rejected { media: media_of("video"), rejection };
-    let rows = rows(Err(Box::new(rejected)), &facts(ScorerSet::none(&Device::Cpu)));
+    let rows = rows(Err(Box::new(rejected)), &facts(ScorerSet::none()));
     assert!(rows.tracks.is_empty() && rows.media.len() == 1);
     let row = &rows.media[0];
     assert_eq!((row.n_tracks, row.frames_sampled, row.frames_decoded, row.duration_s), (None, 4, 0, Some(2.5)));
@@ -210,6 +209,6 @@ fn an_image_has_no_tracks_and_neither_has_a_video_that_was_rejected() {
 fn a_video_without_a_face_has_no_tracks_and_says_so() {
     let frames = vec![frame((0, &[]))];
     let embedded = Embedded { media: media_of("video"), frames, crops: vec![] };
-    let rows = rows(Ok(embedded), &facts(ScorerSet::none(&Device::Cpu)));
+    let rows = rows(Ok(embedded), &facts(ScorerSet::none()));
     assert_eq!((rows.tracks.len(), rows.media[0].n_tracks), (0, Some(0)));
 }

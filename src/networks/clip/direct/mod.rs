@@ -3,9 +3,11 @@
 //! In: pictures. Out: the class token, before and after the projection. Weights are packed once; bias, activation and
 //! residual are part of the products; heads read queries, keys and values where the products left them; and behind
 //! the last attention only class tokens go on. Work goes to the threads of the pool that this is called in. The
-//! buffers are kept from call to call. Never a row of one picture in another's.
+//! buffers are kept from call to call. Never a row of one picture in another's: its numbers are the same to the last bit
+//! whatever stands beside it.
 
 mod block;
+mod class;
 mod patches;
 mod product;
 mod shelf;
@@ -17,7 +19,7 @@ use rayon::prelude::*;
 use self::block::DirectBlock;
 use self::patches::Grid;
 pub(super) use self::patches::Pictures;
-use self::product::{Matrix, normalise, stride};
+use self::product::{Matrix, normalise, part_of, stride};
 pub(super) use self::product::{Picked, multiply};
 use self::shelf::Shelf;
 use super::config::ClipVisionConfig;
@@ -25,6 +27,10 @@ use super::projection::Projection;
 use super::vision::Embeddings;
 use crate::networks::NetworkError;
 use crate::networks::weights::Weights;
+
+/// Tokens that go through the tower together, 50 to 577 a picture: enough that reading the weights costs nothing, and few
+/// enough for the second cache. The other threads have other pictures, and do not meet at every layer.
+const TOKENS_AT_ONCE: usize = 200;
 
 #[derive(Debug)]
 pub(super) struct DirectVision {
@@ -66,7 +72,10 @@ impl DirectVision {
         // Side by side: reading and packing a tower of 350 MB is most of the start of a run.
         let blocks = (0..config.layers)
             .into_par_iter()
-            .map(|i| DirectBlock::new(w, &format!("vision_model.encoder.layers.{i}"), config.block(), bf16))
+            .map(|i| {
+                let name = format!("vision_model.encoder.layers.{i}");
+                DirectBlock::new(w, &name, config.block(), i + 1 == config.layers, bf16)
+            })
             .collect::<Result<_, _>>()?;
         Ok(Self {
             patch_px,
@@ -84,7 +93,13 @@ impl DirectVision {
     }
 
     pub(super) fn forward(&self, pictures: &Pictures) -> Result<Embeddings, NetworkError> {
-        let pooled = self.buffers.lend(|buffers| self.pooled(pictures, buffers)); // [b, hidden]
+        let (count, tokens) = (pictures.len(self.image_px), self.positions.len() / self.hidden);
+        let groups = count.div_ceil((TOKENS_AT_ONCE / tokens).max(1));
+        let pooled = (0..groups).into_par_iter().flat_map_iter(|group| {
+            let pictures = pictures.some(part_of(group, groups, count), self.image_px);
+            self.buffers.lend(|buffers| self.pooled(&pictures, buffers))
+        });
+        let pooled: Vec<f32> = pooled.collect(); // [b, hidden]
         let projected = self.project(&pooled)?; // [b, projection]
         let pooled = Tensor::from_vec(pooled, ((), self.hidden), &Device::Cpu)?;
         Ok(Embeddings { pooled, projected })
@@ -115,10 +130,8 @@ impl DirectVision {
         self.patches.multiply(patch_rows, Finish::Add, targets, &mut buffers.rounded);
         normalise(&self.norm_in, &all.rows(&buffers.normal), all.rows_mut(&mut buffers.stream));
 
-        // Of the last block nothing but the class tokens is read.
-        let last = self.blocks.len() - 1;
-        for (i, block) in self.blocks.iter().enumerate() {
-            block.forward(buffers, tokens, if i == last { 1 } else { tokens });
+        for block in &self.blocks {
+            block.forward(buffers, tokens);
         }
         let class = Picked { of: tokens, from: 0, count: 1, ..all };
         let mut pooled = vec![0.0; b * hidden];

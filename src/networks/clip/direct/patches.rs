@@ -1,5 +1,7 @@
 //! Patches as rows, straight from where the pixels are.
 
+use std::ops::Range;
+
 use image::RgbImage;
 use rayon::prelude::*;
 
@@ -16,6 +18,14 @@ impl Pictures<'_> {
         match self {
             Self::Planes(planes) => planes.len() / (3 * image_px * image_px),
             Self::Squares(squares, _) => squares.len(),
+        }
+    }
+
+    pub(super) fn some(&self, which: Range<usize>, image_px: usize) -> Self {
+        let values = 3 * image_px * image_px;
+        match self {
+            Self::Planes(planes) => Self::Planes(&planes[which.start * values..which.end * values]),
+            Self::Squares(squares, normal) => Self::Squares(&squares[which], normal),
         }
     }
 }

@@ -143,6 +143,6 @@ pub(super) fn normalise(norm: &LayerNorm, x: &[&[f32]], out: Vec<&mut [f32]>) {
 }
 
 /// Parts that differ by one at most.
-fn part_of(part: usize, parts: usize, whole: usize) -> Range<usize> {
+pub(super) fn part_of(part: usize, parts: usize, whole: usize) -> Range<usize> {
     part * whole / parts..(part + 1) * whole / parts
 }
