@@ -33,7 +33,7 @@ fi
 python=$venv/bin/python
 
 need_ffmpeg
-"$python" tests/bench/peers/inputs.py "$inputs" "$media"
+"$python" -W ignore tests/bench/peers/inputs.py "$inputs" "$media"
 
 if [ -z "${OURS:-}" ]; then
   need_rust
