@@ -36,6 +36,9 @@ target/venv-kubernetes/bin/python tests/kubernetes/check.py
 step "tests"
 cargo nextest run --workspace --locked "$@"
 
+step "tests of the kernels as processors without AVX-512 run them"
+cargo nextest run --package deepsweep-kernels --no-default-features --locked
+
 # The demo as the README has it, with the program that was just tested: building it again, optimised, would take
 # as long as everything above.
 step "demo"

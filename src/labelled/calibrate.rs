@@ -106,7 +106,7 @@ pub async fn calibrate(
     Ok(CalibrateReport {
         scorer,
         folder: args.out.clone(),
-        choice: precision::in_that_of(&args.scorer, &args.out),
+        choice: precision::named(&args.out, precision::of(&args.scorer).1),
         curve: name(&calibration.curve),
         log_loss: log_loss_of,
         log_loss_before: log_loss(&before, &fake).unwrap_or(f64::NAN),
@@ -223,7 +223,7 @@ async fn write(
     derived.set("calibration", words);
     derived.write(&args.out)?;
     let opened = crate::scorers::read_folder(&args.out)?;
-    Ok(opened.id())
+    Ok(precision::id(&opened.id(), precision::of(&args.scorer).1))
 }
 
 impl CalibrateReport {

@@ -87,7 +87,7 @@ pub async fn fit(args: &FitArgs, sources: &[Source], around: &Around<'_>) -> Res
     Ok(FitReport {
         scorer: folder,
         folder: args.out.clone(),
-        choice: precision::in_that_of(&base, &args.out),
+        choice: precision::named(&args.out, precision::of(&base).1),
         crops: crops.len(),
         width: data.width,
         labels: known.counts,
@@ -300,7 +300,9 @@ async fn write(
     let file = derived.put_new_file("head.safetensors", crate::scorers::linear_file(&weight, head.bias as f32));
     derived.set_table("embedding", [("tap", tap.into()), ("l2", (!args.no_l2).into())]);
     derived.set_table("head", [("kind", "linear".into()), ("file", file.into())]);
-    derived.write_with_golden(&args.out, &around.opening).await
+    let precision = precision::of(base).1;
+    let id = derived.write_with_golden(&args.out, precision, &around.opening).await?;
+    Ok(precision::id(&id, precision))
 }
 
 impl FitReport {

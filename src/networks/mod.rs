@@ -7,6 +7,7 @@ pub mod clip;
 pub mod mtcnn;
 pub mod preprocess;
 mod similarity;
+mod spaces;
 mod warp;
 pub mod weights;
 

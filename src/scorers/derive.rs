@@ -13,6 +13,7 @@ use super::locate::Words;
 use super::registry::Registry;
 use super::{Opening, ScorerChoice, precision, untrained};
 use crate::error::Error;
+use crate::networks::clip::Precision;
 
 /// The words of a scorer.toml, and the files that are to stand beside it.
 #[derive(Debug, Clone)]
@@ -159,11 +160,16 @@ impl Derived {
     }
 
     /// As [`Derived::write`], with a golden vector: what the scorer, on this machine, says of a picture that every copy of
-    /// this program has. Gives the new scorer's id.
+    /// this program has. Gives the new scorer's id. `precision`: in which it will be used.
     ///
     /// # Errors
-    /// Likewise; a scorer that cannot be opened.
-    pub async fn write_with_golden(mut self, folder: &Path, opening: &Opening<'_>) -> Result<String, Error> {
+    /// Likewise; a scorer that cannot be opened, or that misses its golden vector in that precision.
+    pub async fn write_with_golden(
+        mut self,
+        folder: &Path,
+        precision: Precision,
+        opening: &Opening<'_>,
+    ) -> Result<String, Error> {
         let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         std::fs::create_dir_all(parent).map_err(|e| cannot_write(folder, &e))?;
         let trial =
@@ -178,6 +184,11 @@ impl Derived {
         let name = self.put_new_file(GOLDEN, untrained::PICTURE.to_vec());
         let golden = [("picture".to_owned(), name.into()), ("logit".to_owned(), f64::from(logit).into())];
         self.set("golden", vec![Value::Table(golden.into_iter().collect())]);
+        if precision == Precision::Bf16 && precision.is_here() {
+            let tried = trial.path().join("rounded");
+            self.write(&tried)?;
+            opening.open(&[ScorerChoice::Named(precision::named(&tried, precision))]).await?;
+        }
         self.write(folder)?;
         Ok(set.scorers().first().map(|scorer| scorer.id.clone()).unwrap_or_default())
     }

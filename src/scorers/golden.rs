@@ -67,9 +67,13 @@ pub(super) fn check(set: &ScorerSet) -> Result<(), Error> {
                     && (logit - golden.logit).abs() <= NEAR_LOGIT * (1.0 + golden.logit.abs())
             };
             if !found.is_some_and(|logit| is_near(&logit)) {
+                let or_bf16 = match scorer.precision {
+                    Precision::F32 => "",
+                    Precision::Bf16 => ", or bfloat16 moves this scorer too far",
+                };
                 return Err(Error::Input(format!(
                     "scorer {:?}: golden picture {:?}: expected logit {}, found {}: weights, recipe or program are not \
-                     those that the golden vectors were made with",
+                     those that the golden vectors were made with{or_bf16}",
                     scorer.id,
                     golden.name,
                     golden.logit,

@@ -63,7 +63,9 @@ impl FromStr for ScorerChoice {
         match text {
             "" => Err("expected a scorer's name, a scorer folder, none or untrained-demo, found nothing".to_owned()),
             "none" => Ok(Self::None),
-            "none+bf16" => Err("expected a scorer before +bf16, found none, which has no tower".to_owned()),
+            text if text.strip_suffix(precision::BF16_ENDING) == Some("none") => {
+                Err(format!("expected a scorer before {}, found none, which has no tower", precision::BF16_ENDING))
+            }
             "untrained-demo" => Ok(Self::UntrainedDemo),
             named => Ok(Self::Named(named.to_owned())),
         }
@@ -105,7 +107,7 @@ pub struct Opening<'a> {
     /// Somebody says that licences which forbid commercial use were read.
     pub accept_licence: bool,
     pub device: &'a Device,
-    /// Where towers are packed and golden pictures are looked at; None: on as many threads as the machine has cores.
+    /// Where towers are packed and golden pictures are looked at; None: the global one.
     pub pool: Option<&'a ThreadPool>,
     /// Shows what is being pulled.
     pub display: &'a Display,

@@ -29,11 +29,26 @@ pub fn bare(name: &str) -> &str {
     name.strip_suffix(BF16_ENDING).filter(|bare| !bare.is_empty()).unwrap_or(name)
 }
 
-/// What names the scorer in `folder` in the precision of `choice`.
+/// What names the scorer in `folder` in this precision, and no other: neither one of the registry nor another folder.
 #[must_use]
-pub fn in_that_of(choice: &ScorerChoice, folder: &Path) -> String {
-    let ending = if of(choice).1 == Precision::Bf16 { BF16_ENDING } else { "" };
-    format!("{}{ending}", folder.display())
+pub fn named(folder: &Path, precision: Precision) -> String {
+    let shown = folder.display().to_string();
+    let place = if shown.contains('/') { shown } else { format!("./{shown}") };
+    match precision {
+        Precision::Bf16 => place + BF16_ENDING,
+        Precision::F32 if place.ends_with(BF16_ENDING) => place + "/",
+        Precision::F32 => place,
+    }
+}
+
+/// The id of a scorer in this precision.
+#[must_use]
+pub fn id(id: &str, precision: Precision) -> String {
+    match (precision, id.rsplit_once('@')) {
+        (Precision::F32, _) => id.to_owned(),
+        (Precision::Bf16, Some((name, version))) => format!("{name}{BF16_ENDING}@{version}"),
+        (Precision::Bf16, None) => format!("{id}{BF16_ENDING}"),
+    }
 }
 
 /// What stands in the way of this precision, for a message.
@@ -41,7 +56,7 @@ pub fn in_that_of(choice: &ScorerChoice, folder: &Path) -> String {
 pub fn obstacle(precision: Precision, on_cpu: bool) -> Option<&'static str> {
     match precision {
         Precision::F32 => None,
-        Precision::Bf16 if !on_cpu => Some("bfloat16 is multiplied on the CPU alone, found another device"),
+        Precision::Bf16 if !on_cpu => Some("bfloat16 needs --device cpu, found another device"),
         Precision::Bf16 if !precision.is_here() => Some("no AVX512-BF16 in this CPU"),
         Precision::Bf16 => None,
     }
@@ -51,8 +66,7 @@ impl Opened {
     pub(super) fn with_precision(mut self, precision: Precision) -> Self {
         if precision == Precision::Bf16 {
             let Self { scorer, tower } = &mut self;
-            let (name, version) = scorer.id.rsplit_once('@').unwrap_or((&scorer.id, ""));
-            scorer.id = format!("{name}{BF16_ENDING}@{version}");
+            scorer.id = id(&scorer.id, precision);
             scorer.digest = hexadecimal(&Sha256::digest(format!("{} bf16", scorer.digest)));
             tower.id += BF16_ENDING;
             (scorer.precision, tower.precision) = (precision, precision);
@@ -78,9 +92,26 @@ mod tests {
         ] {
             assert_eq!(of(&text.parse().unwrap()), (choice, precision), "{text}");
         }
-        let (exact, rounded) = ("clip-b32".parse().unwrap(), "clip-b32+bf16".parse().unwrap());
-        assert_eq!(in_that_of(&exact, Path::new("my/probe")), "my/probe");
-        assert_eq!(in_that_of(&rounded, Path::new("my/probe")), "my/probe+bf16");
+        for (folder, precision, expected) in [
+            ("my/probe", Precision::F32, "my/probe"),
+            ("my/probe", Precision::Bf16, "my/probe+bf16"),
+            ("univfd", Precision::F32, "./univfd"),
+            ("none", Precision::Bf16, "./none+bf16"),
+            ("odd+bf16", Precision::F32, "./odd+bf16/"),
+            ("odd+bf16", Precision::Bf16, "./odd+bf16+bf16"),
+        ] {
+            let named = named(Path::new(folder), precision);
+            assert_eq!(named, expected);
+            let (ScorerChoice::Named(place), found) = of(&named.parse().unwrap()) else { panic!("{named}") };
+            assert_eq!(
+                (Path::new(&place), found),
+                (
+                    Path::new(".").join(folder).strip_prefix(if folder.contains('/') { "." } else { "" }).unwrap(),
+                    precision
+                )
+            );
+        }
+        assert_eq!(id("probe@1-cal-0", Precision::Bf16), "probe+bf16@1-cal-0");
         assert!(obstacle(Precision::Bf16, false).is_some() && obstacle(Precision::F32, false).is_none());
         assert!("none+bf16".parse::<ScorerChoice>().unwrap_err().contains("no tower"));
     }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What a run costs with a tower of full size, CLIP B/32 of random weights, fp32: from the start of the program to rows that are
-# written, the peak of memory on videos of 1080p, and seconds for 1,000 photographs on each number of cores and threads.
+# written, the peak of memory on videos of 1080p, and seconds for photographs on each number of cores and threads.
 #   ./tests/bench/costs.sh [ROUNDS]      ROUNDS: at least 5 (default: 7)
 # DEEPSWEEP=PATH (default: target/release/deepsweep); PICTURES=N photographs (default: 200); SCORER_ENDING=+bf16 for the tower in
 # bfloat16. Scorer and videos are those of tests/bench/peers.sh, in BENCH_OUT=FOLDER (default: target/bench/peers).

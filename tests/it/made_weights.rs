@@ -113,7 +113,7 @@ fn norm(name: &str, width: usize) -> [(String, Vec<usize>); 2] {
     [(format!("{name}.weight"), vec![width]), (format!("{name}.bias"), vec![width])]
 }
 
-fn unit_rows(t: &Tensor) -> Vec<Vec<f32>> {
+pub fn unit_rows(t: &Tensor) -> Vec<Vec<f32>> {
     let rows = t.to_vec2::<f32>().unwrap();
     rows.into_iter()
         .map(|row| {

@@ -185,8 +185,8 @@ fn a_scorer_in_bfloat16_is_a_scorer_of_its_own_or_refused_where_the_cpu_has_none
     assert_eq!(verified.code, Some(0), "{}", verified.stderr);
     assert!(verified.stdout.contains("probe+bf16@1: opens"), "{}", verified.stdout);
 
-    // Scored again from what was stored, each only by its own.
     let run = out.path().join("_runs/rounded");
+    // Scored again from what was stored, each only by its own.
     let again = |scorer: &str| {
         let target = tempfile::tempdir().unwrap();
         let arguments =
@@ -199,6 +199,40 @@ fn a_scorer_in_bfloat16_is_a_scorer_of_its_own_or_refused_where_the_cpu_has_none
     let (finished, _) = again(folder.path().to_str().unwrap());
     assert_ne!(finished.code, Some(0));
     assert!(finished.stderr.contains("+bf16"), "{}", finished.stderr);
+}
+
+/// What is fitted to embeddings in bfloat16 says how it is used, and can be used so.
+#[test]
+fn a_head_fitted_in_bfloat16_is_used_in_it() {
+    if !Precision::Bf16.is_here() {
+        return;
+    }
+    let folder = named("probe", Choices { crop: BOX, ..PLAIN }).write();
+    let base = format!("{}+bf16", folder.path().display());
+    let (source, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut labels = "key,label\n".to_owned();
+    for (label, picture) in [("real", "astronaut.jpg"), ("fake", "portrait_small.jpg")] {
+        for copy in 0..2 {
+            let key = format!("{label}-{copy}.jpg");
+            std::fs::copy(pictures().join(picture), source.path().join(&key)).unwrap();
+            labels += &format!("{key},{label}\n");
+        }
+    }
+    let flags = ["--run-id", "rounded", "--scorer", &base];
+    let (from, to) = (source.path().to_str().unwrap(), out.path().to_str().unwrap());
+    Sweep { source: from, out: to, scorer: "", flags: &flags }.succeed(&[]);
+
+    let [run, labels_at, fitted] = ["_runs/rounded", "labels.csv", "fitted"].map(|name| out.path().join(name));
+    std::fs::write(&labels_at, labels).unwrap();
+    let [run, labels_at, fitted] = [&run, &labels_at, &fitted].map(|path| path.to_str().unwrap());
+    let fit = ["fit", run, "--labels", labels_at, "--base", &base, "--folds", "2", "--c", "1", "--out", fitted];
+    let finished = finish(deepsweep(&fit, &[]));
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    for said in ["scorer fitted+bf16@1 in", &format!("--scorer {fitted}+bf16\n")] {
+        assert!(finished.stdout.contains(said), "{said}: {}", finished.stdout);
+    }
+    let verified = finish(deepsweep(&["models", "verify", &format!("{fitted}+bf16")], &[]));
+    assert!(verified.stdout.contains("fitted+bf16@1: opens; golden pictures: 1"), "{}", verified.stdout);
 }
 
 fn check_refused(scorers: &[&Path], more: &[&str], named: &[&str]) {

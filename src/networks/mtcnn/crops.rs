@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::boxes::Window;
 use super::pyramid::source_of_row;
-use super::spaces::Spaces;
+use crate::networks::spaces::Spaces;
 
 /// What the network is shown.
 #[derive(Debug, Clone, Copy)]

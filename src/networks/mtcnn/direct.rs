@@ -18,13 +18,16 @@ use super::packed::{ConvPrelu, crop_heads, dense_prelu, heads};
 use super::pnet::{Proposed, frame_box_from_cell, probability};
 use super::pyramid::{LevelSize, source_of_row};
 use super::rnet::{self, Refined};
-use super::spaces::Spaces;
 use crate::networks::NetworkError;
+use crate::networks::spaces::Spaces;
 use crate::networks::weights::Weights;
 
-/// Cells of P-Net that are computed together, about: little more than a millisecond of work, so that threads end together,
-/// while the rows that two strips both compute stay few.
+/// Cells of P-Net that are computed together, at least: little more than a millisecond of work. Two strips both compute
+/// some ten rows of the picture, so they are as large as threads that end together allow.
 const STRIP_CELLS: usize = 16_384;
+
+/// Strips of all levels for each thread.
+const STRIPS_A_THREAD: usize = 2;
 
 /// Logits further below the threshold than any rounding, but not by much: what is found is asked again, exactly.
 const LOGIT_MARGIN: f32 = 0.01;
@@ -78,9 +81,10 @@ impl DirectNetworks {
     /// Per scale the cells of the picture whose probability reaches `threshold`, row by row.
     pub fn propose(&self, picture: &RgbImage, scales: &[f64], threshold: f32) -> Vec<Vec<Candidate>> {
         let levels: Vec<Level> = scales.iter().map(|scale| Level::new(picture, *scale)).collect();
+        let at_once = strip_cells(levels.iter().map(|level| level.size));
         // Largest level first; a strip of a large level takes longer than one of a small level.
-        let strips: Vec<(usize, Range<usize>)> =
-            levels.iter().enumerate().flat_map(|(i, level)| strips(level.size).map(move |rows| (i, rows))).collect();
+        let of_level = |(i, level): (usize, &Level)| strips(level.size, at_once).map(move |rows| (i, rows));
+        let strips: Vec<(usize, Range<usize>)> = levels.iter().enumerate().flat_map(of_level).collect();
         let mut found: Vec<(usize, Vec<Candidate>)> = strips
             .into_par_iter()
             .with_max_len(1)
@@ -138,7 +142,7 @@ impl DirectNetworks {
     /// P-Net over a level, [3, height, width].
     pub fn propose_in_level(&self, level: &[f32], size: LevelSize, threshold: f32) -> Vec<Proposed> {
         let (width, section) = (size.width, Strip::section(size.width));
-        let found: Vec<Vec<Proposed>> = strips(size)
+        let found: Vec<Vec<Proposed>> = strips(size, strip_cells(std::iter::once(size)))
             .collect::<Vec<_>>()
             .into_par_iter()
             .with_max_len(1)
@@ -194,10 +198,16 @@ impl Level {
     }
 }
 
-/// Rows of cells, in pieces of about [`STRIP_CELLS`], in fours as tiles are.
-fn strips(size: LevelSize) -> impl Iterator<Item = Range<usize>> {
+/// How many cells of these levels make a strip.
+fn strip_cells(levels: impl Iterator<Item = LevelSize>) -> usize {
+    let cells: usize = levels.map(|size| Strip::cells(size.width) * Strip::cells(size.height)).sum();
+    STRIP_CELLS.max(cells / (STRIPS_A_THREAD * rayon::current_num_threads()))
+}
+
+/// Rows of cells, in pieces of about `at_once` cells, in fours as tiles are: cells are the same wherever a strip begins.
+fn strips(size: LevelSize, at_once: usize) -> impl Iterator<Item = Range<usize>> {
     let (columns, rows) = (Strip::cells(size.width), Strip::cells(size.height));
-    let per_strip = (STRIP_CELLS / columns.max(1)).max(8).next_multiple_of(4);
+    let per_strip = (at_once / columns.max(1)).max(8).next_multiple_of(4);
     let rows = if columns == 0 { 0 } else { rows };
     (0..rows).step_by(per_strip).map(move |first| first..rows.min(first + per_strip))
 }

@@ -18,7 +18,6 @@ mod packed;
 mod pnet;
 mod pyramid;
 mod rnet;
-mod spaces;
 
 use candle_core::{Device, Tensor};
 use deepsweep_kernels::Against;

@@ -277,7 +277,7 @@ impl Weights {
         // Looked at where they lie: a tower has hundreds of megabytes of them.
         let is_finite =
             |values: &[f32]| values.chunks(1024).all(|some| some.iter().fold(true, |ok, v| ok & v.is_finite()));
-        let flat = tensor.flatten_all()?.to_dtype(DType::F32)?.contiguous()?; // copies nothing that is so already
+        let flat = tensor.to_device(&Device::Cpu)?.flatten_all()?.to_dtype(DType::F32)?.contiguous()?; // copies nothing that is so already
         let (storage, layout) = flat.storage_and_layout();
         if let Storage::Cpu(CpuStorage::F32(values)) = &*storage
             && is_finite(&values[layout.start_offset()..][..flat.elem_count()])

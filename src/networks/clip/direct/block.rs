@@ -5,11 +5,11 @@ use rayon::prelude::*;
 
 use super::class::ClassAttention;
 use super::product::{Matrix, Picked, normalise, stride};
-use super::shelf::Shelf;
 use super::{Buffers, fit, layer_norm, values};
 use crate::networks::NetworkError;
 use crate::networks::clip::block::BlockShape;
 use crate::networks::clip::config::Activation;
+use crate::networks::spaces::Spaces;
 use crate::networks::weights::Weights;
 
 #[derive(Debug)]
@@ -123,7 +123,7 @@ impl DirectBlock {
         queries: &[f32],
         keys_values: &[f32],
         tokens: usize,
-        scratch: &Shelf<HeadScratch>,
+        scratch: &Spaces<HeadScratch>,
         out: Vec<&mut [f32]>,
     ) {
         let (hidden, heads) = (self.hidden, self.heads);
@@ -142,7 +142,7 @@ impl DirectBlock {
             let q = HeadRows { values: q, stride: q_stride, rows: tokens, width };
             let k = HeadRows { values: k, stride: kv_stride, rows: tokens, width };
             let v = HeadRows { values: &k.values[hidden..], ..k };
-            scratch.lend(|scratch| attend(q, k, v, scratch, &mut out));
+            scratch.with(HeadScratch::default, |scratch| attend(q, k, v, scratch, &mut out));
         });
     }
 }

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::fit;
 use super::product::{Picked, stride};
-use super::shelf::Shelf;
+use crate::networks::spaces::Spaces;
 
 #[derive(Debug)]
 pub(super) struct ClassAttention {
@@ -38,7 +38,7 @@ impl ClassAttention {
 
     /// `mixed`: [b, hidden], scaled queries before and what the heads mix behind; `x`: [b · tokens, hidden]; `looks` and
     /// `sums`: work spaces.
-    pub fn mix(&self, mixed: &mut [f32], x: &[f32], [looks, sums]: [&mut Vec<f32>; 2], scratch: &Shelf<HeadScratch>) {
+    pub fn mix(&self, mixed: &mut [f32], x: &[f32], [looks, sums]: [&mut Vec<f32>; 2], scratch: &Spaces<HeadScratch>) {
         let (hidden, count) = (self.hidden, self.heads.len());
         let (width, stride, all) = (hidden / count, stride(hidden), Picked::all_apart(hidden));
         let b = mixed.len() / stride;
@@ -58,7 +58,7 @@ impl ClassAttention {
         pictures.zip(x.par_chunks_exact(tokens * stride)).for_each(|((looks, sums), x)| {
             let looks = HeadRows { values: looks, stride, rows: count, width: hidden };
             let x = HeadRows { values: x, stride, rows: tokens, width: hidden };
-            scratch.lend(|scratch| attend(looks, x, x, scratch, &mut all.rows_mut(sums)));
+            scratch.with(HeadScratch::default, |scratch| attend(looks, x, x, scratch, &mut all.rows_mut(sums)));
         });
         let targets = all.rows_mut(mixed).into_iter().flat_map(|row| row.chunks_exact_mut(width)).collect();
         self.heads.par_iter().zip(dealt_out(targets, count)).enumerate().for_each(|(at, (head, mut out))| {

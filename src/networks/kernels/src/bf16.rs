@@ -67,7 +67,7 @@ impl Bf16Matrix {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", feature = "avx512"))]
 mod machine {
     #![allow(
         unsafe_code,
@@ -182,7 +182,7 @@ mod machine {
     }
 }
 
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(not(all(target_arch = "x86_64", feature = "avx512")))]
 mod machine {
     use super::{Bits, Pair, Product};
 

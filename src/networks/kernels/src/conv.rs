@@ -6,7 +6,7 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use crate::vector::{for_this_machine, group, in_groups, load, prelu, store_one};
+use crate::vector::{filled_up, for_this_machine, group, load, prelu, store_one};
 use crate::{LANES, Planes};
 
 /// A convolution whose weights are packed for the kernel.
@@ -33,14 +33,15 @@ impl DirectConv {
         let taps = inputs * kernel * kernel;
         assert!((1..=3).contains(&kernel), "a kernel of {kernel}²");
         assert_eq!(weight.len(), outputs * taps, "weights of {outputs} × {inputs} × {kernel}²");
+        assert!(negative.is_none_or(|negative| negative.len() == outputs), "slopes");
         let mut packed = vec![0.0; outputs.next_multiple_of(group) * taps];
         for (o, weights) in weight.chunks_exact(taps).enumerate() {
             for (tap, value) in weights.iter().enumerate() {
                 packed[(o / group * taps + tap) * group + o % group] = *value;
             }
         }
-        let negative = in_groups(negative.unwrap_or(&vec![1.0; outputs]), group, 1.0);
-        Self { inputs, outputs, kernel, packed, bias: in_groups(bias, group, 0.0), negative }
+        let negative = filled_up(negative.unwrap_or(&vec![1.0; outputs]), group, 1.0);
+        Self { inputs, outputs, kernel, packed, bias: filled_up(bias, group, 0.0), negative }
     }
 
     /// # Panics

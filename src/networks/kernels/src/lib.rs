@@ -64,9 +64,6 @@ pub fn lanes() -> usize {
 /// Values that a kernel computes side by side: one vector of AVX-512, two of AVX2, four of NEON.
 pub const LANES: usize = 16;
 
-/// Values behind the last row, for kernels that read on: two pixels of [`LANES`] pictures.
-const BEHIND: usize = 2 * LANES;
-
 /// Makes a work space at least so long; what was there stays, which has no meaning. Never shrinks it, so that nothing is filled
 /// twice.
 fn grow<T: Copy + Default>(values: &mut Vec<T>, length: usize) {
@@ -91,7 +88,7 @@ impl Planes {
     /// space that is used again touches no new memory.
     pub fn reshape(&mut self, channels: usize, rows: usize, row: usize) {
         (self.channels, self.rows, self.row) = (channels, rows, row);
-        grow(&mut self.values, channels * rows * row + BEHIND);
+        grow(&mut self.values, channels * rows * row);
     }
 
     #[must_use]

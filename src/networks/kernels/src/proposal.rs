@@ -6,7 +6,7 @@
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::first::{self, FirstConv, Seen};
-use crate::vector::{for_this_machine, load_one, store_one};
+use crate::vector::{load_one, store_one};
 use crate::winograd::{TileSpace, Tiles, WinogradF4, tiles};
 use crate::{LANES, grow};
 
@@ -145,12 +145,25 @@ impl WithSimd for Find<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
         let this = &mut self;
-        for_this_machine!(S, find(simd, this));
+        #[cfg(target_arch = "x86_64")]
+        if S::F32_LANES == LANES
+            && let Some(narrow) = pulp::x86::V3::try_new()
+        {
+            return find::<S, pulp::x86::V3, 1, 1, 8>(simd, narrow, this);
+        }
+        match S::F32_LANES {
+            LANES => find::<S, S, 1, 1, 8>(simd, simd, this),
+            8 => find::<S, S, 2, 1, 4>(simd, simd, this),
+            4 => find::<S, S, 4, 2, 4>(simd, simd, this),
+            _ => find::<S, S, LANES, { LANES / 2 }, 4>(simd, simd, this),
+        }
     }
 }
 
+/// `V` of `S` are [`LANES`], and `H` of `N` are half of them: enough for what hangs over the edge of many levels. `G` is
+/// [`crate::vector::group`].
 #[inline(always)]
-fn find<S: Simd, const V: usize, const G: usize>(simd: S, this: &mut Find) {
+fn find<S: Simd, N: Simd, const V: usize, const H: usize, const G: usize>(simd: S, narrow: N, this: &mut Find) {
     let (strip, net, section) = (this.strip, this.net, this.section);
     let (columns, rows) = (strip.width - 2, strip.height - 2); // of the first convolution
     let (pooled_columns, pooled_rows) = (columns.div_ceil(2), rows.div_ceil(2));
@@ -163,23 +176,20 @@ fn find<S: Simd, const V: usize, const G: usize>(simd: S, this: &mut Find) {
                     (this.read)(next_row, &mut this.space.picture[next_row % PICTURE_SLOTS * size..][..size]);
                     next_row += 1;
                 }
-                pooled_row(simd, this, next_pooled, columns, 2 * next_pooled + 1 < rows);
+                pooled_row(simd, narrow, this, next_pooled, columns, 2 * next_pooled + 1 < rows);
                 next_pooled += 1;
             }
             let source = tiles_of(next_second, pooled_rows - 1, net.second.inputs, section);
             let target = target_of(next_second, net.second.outputs, section);
-            let space = &mut *this.space;
-            for block in (0..(pooled_columns - 2).div_ceil(OUT)).step_by(LANES) {
-                tiles::<S, V, G, 6, OUT>(
-                    simd,
-                    &net.second,
-                    &space.pooled,
-                    source.moved(block),
-                    &mut space.second,
-                    target.moved(block),
-                    [OUT; 2],
-                    &mut space.second_tiles,
-                );
+            let ProposalSpace { pooled, second, second_tiles: space, .. } = &mut *this.space;
+            let count = (pooled_columns - 2).div_ceil(OUT);
+            for block in (0..count).step_by(LANES) {
+                let (source, target, conv) = (source.moved(block), target.moved(block), &net.second);
+                if count - block <= H * N::F32_LANES {
+                    tiles::<N, H, G, 6, OUT>(narrow, conv, pooled, source, second, target, [OUT; 2], space);
+                } else {
+                    tiles::<S, V, G, 6, OUT>(simd, conv, pooled, source, second, target, [OUT; 2], space);
+                }
             }
             next_second += OUT;
         }
@@ -189,18 +199,15 @@ fn find<S: Simd, const V: usize, const G: usize>(simd: S, this: &mut Find) {
             rows: std::array::from_fn(|row| row * OUT * LANES),
             columns: std::array::from_fn(|column| column * LANES),
         };
-        for block in (0..(pooled_columns - 4).div_ceil(OUT)).step_by(LANES) {
-            let space = &mut *this.space;
-            tiles::<S, V, G, 6, OUT>(
-                simd,
-                &net.third,
-                &space.second,
-                source.moved(block),
-                &mut space.third,
-                target,
-                [OUT; 2],
-                &mut space.third_tiles,
-            );
+        let count = (pooled_columns - 4).div_ceil(OUT);
+        for block in (0..count).step_by(LANES) {
+            let ProposalSpace { second, third, third_tiles: space, .. } = &mut *this.space;
+            let (source, conv) = (source.moved(block), &net.third);
+            if count - block <= H * N::F32_LANES {
+                tiles::<N, H, G, 6, OUT>(narrow, conv, second, source, third, target, [OUT; 2], space);
+            } else {
+                tiles::<S, V, G, 6, OUT>(simd, conv, second, source, third, target, [OUT; 2], space);
+            }
             heads(simd, this, y, block, pooled_columns - 4);
         }
     }
@@ -227,13 +234,13 @@ fn target_of(y: usize, channels: usize, section: usize) -> Tiles<OUT> {
 }
 
 #[inline(always)]
-fn pooled_row<S: Simd>(simd: S, this: &mut Find, y: usize, columns: usize, pair: bool) {
+fn pooled_row<S: Simd, N: Simd>(simd: S, narrow: N, this: &mut Find, y: usize, columns: usize, pair: bool) {
     let (section, last) = (this.section, this.strip.height - 1);
     let (size, pooled) = (3 * Strip::SECTIONS * section, this.net.first.outputs() * SECTIONS * section);
     let row = |y: usize| &this.space.picture[y.min(last) % PICTURE_SLOTS * size..][..size];
     let rows = [row(2 * y), row(2 * y + 1), row(2 * y + 2), row(2 * y + 3)];
     let target = &mut this.space.pooled[y % SLOTS * pooled..][..pooled];
-    this.net.first.pooled_row(simd, Seen { rows, section, columns, pair }, target);
+    this.net.first.pooled_row(simd, narrow, Seen { rows, section, columns, pair }, target);
 }
 
 /// Of the third layer's tiles those cells whose logits differ enough.

@@ -30,12 +30,12 @@ macro_rules! for_this_machine {
 }
 pub(crate) use for_this_machine;
 
-/// The first [`LANES`] of `values`.
+/// The first `V` vectors of `values`, which are [`LANES`].
 #[inline(always)]
 pub(crate) fn load<S: Simd, const V: usize>(values: &[f32]) -> [S::f32s; V] {
     let (vectors, _) = S::as_simd_f32s(&values[..LANES]);
     let mut loaded = [vectors[0]; V];
-    loaded.copy_from_slice(vectors);
+    loaded.copy_from_slice(&vectors[..V]);
     loaded
 }
 
@@ -58,7 +58,7 @@ pub(crate) fn prelu<S: Simd>(simd: S, x: S::f32s, slope: S::f32s) -> S::f32s {
 }
 
 /// `values` with zeros, or what `fill` says, up to whole groups of `group`.
-pub(crate) fn in_groups(values: &[f32], group: usize, fill: f32) -> Vec<f32> {
+pub(crate) fn filled_up(values: &[f32], group: usize, fill: f32) -> Vec<f32> {
     let mut filled = values.to_vec();
     filled.resize(values.len().next_multiple_of(group), fill);
     filled

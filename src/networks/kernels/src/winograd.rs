@@ -11,7 +11,7 @@
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::pool::{self, pooled_side};
-use crate::vector::{for_this_machine, group, in_groups, load, load_one, prelu, store_one};
+use crate::vector::{filled_up, for_this_machine, group, load, load_one, prelu, store_one};
 use crate::{LANES, Planes, grow};
 
 /// A convolution in tiles of `SIDE` × `SIDE` → `OUT` × `OUT`, whose weights are transformed and packed for the kernel.
@@ -113,6 +113,7 @@ impl<const SIDE: usize, const OUT: usize> WinogradConv<SIDE, OUT> {
     pub fn new(weight: &[f32], bias: &[f32], negative: &[f32], inputs: usize) -> Self {
         let (outputs, group) = (bias.len(), group());
         assert_eq!(weight.len(), outputs * inputs * 9, "weights of {outputs} × {inputs} × 3²");
+        assert_eq!(negative.len(), outputs, "slopes");
         let mut packed = vec![0.0; outputs.next_multiple_of(group) * Self::POINTS * inputs];
         for (i, weights) in weight.as_chunks::<9>().0.iter().enumerate() {
             let (o, input) = (i / inputs, i % inputs);
@@ -120,7 +121,7 @@ impl<const SIDE: usize, const OUT: usize> WinogradConv<SIDE, OUT> {
                 packed[((o / group * Self::POINTS + point) * inputs + input) * group + o % group] = value;
             }
         }
-        Self { inputs, outputs, packed, bias: in_groups(bias, group, 0.0), negative: in_groups(negative, group, 1.0) }
+        Self { inputs, outputs, packed, bias: filled_up(bias, group, 0.0), negative: filled_up(negative, group, 1.0) }
     }
 
     fn forward(&self, x: &Planes, pool: Option<usize>, space: &mut WinogradSpace, out: &mut Planes) {
@@ -223,7 +224,7 @@ fn forward<S: Simd, const V: usize, const G: usize, const SIDE: usize, const OUT
     }
 }
 
-/// [`LANES`] tiles of all channels; `there`: how many of a tile's rows and columns are stored.
+/// `V` vectors of tiles of all channels, [`LANES`] or fewer; `there`: how many of a tile's rows and columns are stored.
 #[inline(always)]
 #[expect(
     clippy::too_many_arguments,
@@ -240,7 +241,7 @@ pub(crate) fn tiles<S: Simd, const V: usize, const G: usize, const SIDE: usize, 
     space: &mut TileSpace,
 ) {
     let points = SIDE * SIDE;
-    transform_inputs(simd, conv.inputs, x, source, &mut space.tiles);
+    transform_inputs::<S, V, SIDE>(simd, conv.inputs, x, source, &mut space.tiles);
     let groups = conv.packed.chunks_exact(points * conv.inputs * G);
     for (group, packed) in groups.enumerate() {
         let points = space.tiles.chunks_exact(conv.inputs * LANES).zip(packed.chunks_exact(conv.inputs * G));
@@ -282,7 +283,7 @@ pub(crate) fn tiles<S: Simd, const V: usize, const G: usize, const SIDE: usize, 
 
 /// Bᵀ · tile · B of every channel.
 #[inline(always)]
-fn transform_inputs<S: Simd, const SIDE: usize>(
+fn transform_inputs<S: Simd, const V: usize, const SIDE: usize>(
     simd: S,
     inputs: usize,
     x: &[f32],
@@ -291,7 +292,7 @@ fn transform_inputs<S: Simd, const SIDE: usize>(
 ) {
     let zero = simd.splat_f32s(0.0);
     for input in 0..inputs {
-        for lane in (0..LANES).step_by(S::F32_LANES) {
+        for lane in (0..V * S::F32_LANES).step_by(S::F32_LANES) {
             let mut half = [[zero; SIDE]; SIDE]; // rows transformed: [column][point]
             for c in 0..SIDE {
                 let mut d = [zero; SIDE];

@@ -57,7 +57,8 @@ fn cells_are_those_of_the_layers_one_by_one() {
         heads_bias,
     };
     let mut space = net.space();
-    for (width, height) in [(12, 12), (13, 14), (15, 13), (40, 31), (77, 30), (78, 25), (79, 22), (140, 20), (141, 25)]
+    for (width, height) in
+        [(12, 12), (13, 14), (15, 13), (40, 31), (77, 30), (78, 25), (79, 22), (140, 20), (141, 25), (330, 27)]
     {
         let picture = Layer::made([3, height, width], |c, y, x| f64::from(number((c * 1_000 + y) * 1_000 + x)));
         let seen = picture.convolved(&first).pooled().convolved(&second).convolved(&third);
@@ -71,21 +72,37 @@ fn cells_are_those_of_the_layers_one_by_one() {
                 }
             }
         };
-        let mut cells = |space: &mut ProposalSpace| {
+        let mut cells_in_strips = |of: usize, space: &mut ProposalSpace| {
             let mut found: Vec<Cell> = vec![];
-            for start in (0..rows).step_by(6) {
-                let rows = start..rows.min(start + 6);
+            for start in (0..rows).step_by(of) {
+                let rows = start..rows.min(start + of);
                 let strip = Strip { width, height, rows, least_difference: f32::NEG_INFINITY };
                 net.find(&strip, &mut read, space, &mut found);
             }
+            found.sort_unstable_by_key(|cell| (cell.row, cell.column));
             found
         };
+        // Wherever a strip ends, if in fours.
+        let whole = cells_in_strips(rows.max(1), &mut space);
+        for of in [4, 8] {
+            assert_eq!(whole, cells_in_strips(of, &mut space), "{width} × {height}: strips of {of} rows show");
+        }
+        let mut cells = |space: &mut ProposalSpace| cells_in_strips(6, space);
         let found = cells(&mut space);
         // To the last bit, whatever pictures the work space served before.
         let wide = Strip { width: 301, height: 40, rows: 0..Strip::cells(40), least_difference: f32::INFINITY };
         let mut used = net.space();
         net.find(&wide, &mut |_, row| row.fill(1e3), &mut used, &mut vec![]);
         assert_eq!(found, cells(&mut used), "{width} × {height}: another picture shows");
+        let mut bright = |_: usize, row: &mut [f32]| {
+            for (at, values) in row.chunks_exact_mut(section).enumerate() {
+                let there = width.saturating_sub(at % Strip::SECTIONS).div_ceil(Strip::SECTIONS);
+                values[..there].fill(1e3);
+            }
+        };
+        let all = Strip { width, height, rows: 0..rows, least_difference: f32::INFINITY };
+        net.find(&all, &mut bright, &mut used, &mut vec![]);
+        assert_eq!(found, cells(&mut used), "{width} × {height}: a picture of the same size shows");
         assert_eq!(found.len(), rows * columns, "{width} × {height}");
         for Cell { row, column, outputs } in found {
             for (head, output) in outputs.into_iter().enumerate() {

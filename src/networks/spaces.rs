@@ -1,12 +1,13 @@
 //! Work spaces that are used again: made when a thread finds none free, kept for the next picture.
 //!
-//! In: a piece of work. Out: its result. There are never more spaces than threads have worked at one time, and they
-//! never hold what a result depends on.
+//! In: a piece of work. Out: its result. There are never more spaces than pieces were at work at one time, and they
+//! never hold what a result depends on. Nothing is locked while one works: a thread of a pool that waits for a part of its
+//! work may come back here with another's.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
-pub(super) struct Spaces<T>(Mutex<Vec<T>>);
+pub struct Spaces<T>(Mutex<Vec<T>>);
 
 impl<T> Spaces<T> {
     pub fn with<R>(&self, make: impl FnOnce() -> T, work: impl FnOnce(&mut T) -> R) -> R {
