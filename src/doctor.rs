@@ -93,14 +93,20 @@ const INSTALL: &str = "apt install ffmpeg; dnf install ffmpeg-free (H.264 and HE
 
 /// Looks at everything, in the order in which a run needs it.
 pub async fn examine(patient: &Patient) -> Vec<Finding> {
-    let mut findings = vec![device(patient.device)];
+    let device = patient.device.open();
+    // A device that is not there is a finding of its own.
+    let on_cpu = device.as_ref().map_or(true, |(device, _)| device.is_cpu());
+    let mut findings = vec![match device {
+        Ok((_, name)) => ok("device", name, format!("asked for: {}", patient.device)),
+        Err(error) => missing("device", patient.device.to_string(), error.to_string(), "--device cpu"),
+    }];
     match Ffmpeg::find(&patient.ffmpeg).await {
         Ok(ffmpeg) => decoder(&ffmpeg, &mut findings).await,
         Err(error) => findings.push(missing("ffmpeg", "ffmpeg", error.to_string(), INSTALL)),
     }
     containment(&patient.ffmpeg.own_exe, &mut findings);
     findings.push(scratch(&patient.scratch, patient.scratch_bytes));
-    model::examine(&patient.scorers, patient.device, &mut findings).await;
+    model::examine(&patient.scorers, on_cpu, &mut findings).await;
     places::examine(&patient.places, &mut findings).await;
     findings
 }
@@ -150,13 +156,6 @@ fn warning(part: &'static str, name: impl Into<String>, found: impl Into<String>
 
 fn missing(part: &'static str, name: impl Into<String>, found: impl Into<String>, way_out: &str) -> Finding {
     Finding { state: State::Missing, ..warning(part, name, found, way_out) }
-}
-
-fn device(choice: DeviceChoice) -> Finding {
-    match choice.open() {
-        Ok((_, name)) => ok("device", name, format!("asked for: {choice}")),
-        Err(error) => missing("device", choice.to_string(), error.to_string(), "--device cpu"),
-    }
 }
 
 async fn decoder(ffmpeg: &Ffmpeg, findings: &mut Vec<Finding>) {

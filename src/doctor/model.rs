@@ -2,7 +2,7 @@
 //!
 //! Comes in: names, a registry, the store of models. Goes out: a finding each. It pulls nothing and reads no file whole.
 
-use super::{DeviceChoice, Finding, missing, ok, warning};
+use super::{Finding, missing, ok, warning};
 use crate::error::Error;
 use crate::scorers::registry::{Entry, Registry};
 use crate::scorers::store::{ModelStore, Presence};
@@ -17,9 +17,7 @@ pub struct Scorers {
     pub store: Result<ModelStore, Error>,
 }
 
-pub(super) async fn examine(scorers: &Scorers, device: DeviceChoice, findings: &mut Vec<Finding>) {
-    // A device that is not there is a finding of its own.
-    let on_cpu = device.open().map_or(true, |(device, _)| device.is_cpu());
+pub(super) async fn examine(scorers: &Scorers, on_cpu: bool, findings: &mut Vec<Finding>) {
     for choice in &scorers.choices {
         let (choice, precision) = precision::of(choice);
         let name = choice.to_string();

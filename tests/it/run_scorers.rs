@@ -185,8 +185,8 @@ fn a_scorer_in_bfloat16_is_a_scorer_of_its_own_or_refused_where_the_cpu_has_none
     assert_eq!(verified.code, Some(0), "{}", verified.stderr);
     assert!(verified.stdout.contains("probe+bf16@1: opens"), "{}", verified.stdout);
 
-    let run = out.path().join("_runs/rounded");
     // Scored again from what was stored, each only by its own.
+    let run = out.path().join("_runs/rounded");
     let again = |scorer: &str| {
         let target = tempfile::tempdir().unwrap();
         let arguments =

@@ -10,7 +10,7 @@ from protocol import INPUTS, THREADS, serve, told_cells, told_embedding, unknown
 import onnxruntime  # isort: skip
 from safetensors.numpy import load_file
 
-# Threads of a run spin for each other's work, which is its default. PEERS_ORT_SPIN=0 is without: not yet compared.
+# Threads of a run spin for each other's work, which is its default and the faster way. PEERS_ORT_SPIN=0 is without.
 SPIN = os.environ.get("PEERS_ORT_SPIN", "1")
 
 

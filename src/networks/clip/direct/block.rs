@@ -17,8 +17,6 @@ pub(super) struct DirectBlock {
     hidden: usize,
     heads: usize,
     norm_attention: LayerNorm,
-    /// Scaled by 1/√d.
-    queries: Matrix, // [hidden, hidden]
     attention: Attention,
     out: Matrix, // [hidden, hidden]
     norm_mlp: LayerNorm,
@@ -29,10 +27,10 @@ pub(super) struct DirectBlock {
 
 #[derive(Debug)]
 enum Attention {
-    /// Of every token: keys and values, [hidden, 2 · hidden].
+    /// Of every token: queries, scaled by 1/√d, keys and values, [hidden, 3 · hidden].
     All(Matrix),
-    /// Of the class tokens, the others being read by nothing behind this block.
-    Class(ClassAttention),
+    /// Of the class tokens, the others being read by nothing behind this block: their queries, scaled, [hidden, hidden].
+    Class(Matrix, ClassAttention),
 }
 
 impl DirectBlock {
@@ -56,20 +54,18 @@ impl DirectBlock {
         let scale = (1.0 / ((hidden / heads) as f64).sqrt()) as f32;
         let (mut q, mut q_bias) = part("self_attn.q_proj", hidden, hidden)?;
         q.iter_mut().chain(&mut q_bias).for_each(|value| *value *= scale);
-        let (mut k, mut k_bias) = part("self_attn.k_proj", hidden, hidden)?;
+        let (k, k_bias) = part("self_attn.k_proj", hidden, hidden)?;
         let (v, v_bias) = part("self_attn.v_proj", hidden, hidden)?;
         let attention = if is_last {
-            Attention::Class(ClassAttention::new(&k, &v, &v_bias, heads))
+            let queries = Matrix::new(&q, Some(&q_bias), hidden, bf16);
+            Attention::Class(queries, ClassAttention::new(&k, &v, &v_bias, heads))
         } else {
-            k.extend(v);
-            k_bias.extend(v_bias);
-            Attention::All(Matrix::new(&k, Some(&k_bias), hidden, bf16))
+            Attention::All(Matrix::new(&[q, k, v].concat(), Some(&[q_bias, k_bias, v_bias].concat()), hidden, bf16))
         };
         Ok(Self {
             hidden,
             heads,
             norm_attention: layer_norm(w, &format!("{name}.layer_norm1"), hidden, epsilon)?,
-            queries: Matrix::new(&q, Some(&q_bias), hidden, bf16),
             attention,
             out: dense("self_attn.out_proj", hidden, hidden)?,
             norm_mlp: layer_norm(w, &format!("{name}.layer_norm2"), hidden, epsilon)?,
@@ -84,26 +80,27 @@ impl DirectBlock {
 
     /// Adds to the `tokens` rows of each picture what the block makes of them; the last block to the class token's alone.
     pub fn forward(&self, buffers: &mut Buffers, tokens: usize) {
-        let Buffers { stream, normal, queries, keys_values, wide, rounded, heads } = buffers;
+        let Buffers { stream, normal, looked, class, wide, rounded, heads } = buffers;
         let (hidden, inner) = (self.hidden, self.up.width());
-        let wanted = if matches!(self.attention, Attention::Class(_)) { 1 } else { tokens };
+        let wanted = if matches!(self.attention, Attention::Class(..)) { 1 } else { tokens };
         let all = Picked::all_apart(hidden);
         let first = Picked { of: tokens, from: 0, count: wanted, ..all };
         let rows = stream.len() / all.stride / tokens * wanted; // b · wanted
 
         normalise(&self.norm_attention, &all.rows(stream), all.rows_mut(normal));
-        let queries = &mut queries[..rows * all.stride];
-        self.queries.multiply(first.rows(normal), Finish::Store, all.rows_mut(queries), rounded);
         let mixed = match &self.attention {
             Attention::All(matrix) => {
-                let targets = Picked::all_apart(2 * hidden).rows_mut(keys_values);
-                matrix.multiply(all.rows(normal), Finish::Store, targets, rounded);
-                self.attend(queries, keys_values, tokens, heads, all.rows_mut(normal));
+                let apart = Picked::all_apart(3 * hidden);
+                fit(looked, rows * apart.stride);
+                matrix.multiply(all.rows(normal), Finish::Store, apart.rows_mut(looked), rounded);
+                self.attend(looked, tokens, heads, all.rows_mut(normal));
                 &normal[..]
             }
-            Attention::Class(attention) => {
-                attention.mix(queries, normal, [keys_values, wide], heads);
-                &queries[..]
+            Attention::Class(queries, attention) => {
+                fit(class, rows * all.stride);
+                queries.multiply(first.rows(normal), Finish::Store, all.rows_mut(class), rounded);
+                attention.mix(class, normal, [looked, wide], heads);
+                &class[..]
             }
         };
         self.out.multiply(all.rows(mixed), Finish::Add, first.rows_mut(stream), rounded);
@@ -116,18 +113,10 @@ impl DirectBlock {
         self.down.multiply(inner.rows(wide), Finish::Add, first.rows_mut(stream), rounded);
     }
 
-    /// Each head of each picture by itself: `queries` [b · tokens, hidden] and `keys_values` [b · tokens, 2 · hidden] → `out`,
-    /// [b · tokens, hidden].
-    fn attend(
-        &self,
-        queries: &[f32],
-        keys_values: &[f32],
-        tokens: usize,
-        scratch: &Spaces<HeadScratch>,
-        out: Vec<&mut [f32]>,
-    ) {
+    /// Each head of each picture by itself: `looked` [b · tokens, 3 · hidden] → `out`, [b · tokens, hidden].
+    fn attend(&self, looked: &[f32], tokens: usize, scratch: &Spaces<HeadScratch>, out: Vec<&mut [f32]>) {
         let (hidden, heads) = (self.hidden, self.heads);
-        let (width, q_stride, kv_stride) = (hidden / heads, stride(hidden), stride(2 * hidden));
+        let (width, stride) = (hidden / heads, stride(3 * hidden));
         let b = out.len() / tokens;
         let mut targets: Vec<Vec<&mut [f32]>> = (0..b * heads).map(|_| Vec::with_capacity(tokens)).collect();
         for (row, values) in out.into_iter().enumerate() {
@@ -137,11 +126,10 @@ impl DirectBlock {
         }
         targets.into_par_iter().enumerate().for_each(|(at, mut out)| {
             let (picture, left) = (at / heads, at % heads * width);
-            let q = &queries[picture * tokens * q_stride + left..];
-            let k = &keys_values[picture * tokens * kv_stride + left..];
-            let q = HeadRows { values: q, stride: q_stride, rows: tokens, width };
-            let k = HeadRows { values: k, stride: kv_stride, rows: tokens, width };
-            let v = HeadRows { values: &k.values[hidden..], ..k };
+            let values = &looked[picture * tokens * stride + left..];
+            let q = HeadRows { values, stride, rows: tokens, width };
+            let k = HeadRows { values: &values[hidden..], ..q };
+            let v = HeadRows { values: &values[2 * hidden..], ..q };
             scratch.with(HeadScratch::default, |scratch| attend(q, k, v, scratch, &mut out));
         });
     }

@@ -18,7 +18,7 @@ use rayon::prelude::*;
 use self::block::DirectBlock;
 use self::patches::Grid;
 pub(super) use self::patches::Pictures;
-use self::product::{Matrix, normalise, part_of, stride};
+use self::product::{Matrix, PART_ROWS, normalise, part_of, stride};
 pub(super) use self::product::{Picked, multiply};
 use super::config::ClipVisionConfig;
 use super::projection::Projection;
@@ -26,10 +26,6 @@ use super::vision::Embeddings;
 use crate::networks::NetworkError;
 use crate::networks::spaces::Spaces;
 use crate::networks::weights::Weights;
-
-/// Tokens that go through the tower together, 50 to 577 a picture: enough that reading the weights costs nothing, and few
-/// enough for the second cache. The other threads have other pictures, and do not meet at every layer.
-const TOKENS_AT_ONCE: usize = 200;
 
 /// Layers that are read and packed side by side, which is most of the start of a run: each takes three times its largest
 /// matrix meanwhile, 48 MB at L/14.
@@ -53,12 +49,12 @@ pub(super) struct DirectVision {
 /// What one pass works in. A row is a token of a picture, the class token first; rows lie [`stride`] apart.
 #[derive(Debug, Default)]
 struct Buffers {
-    stream: Vec<f32>,      // [b · (1 + n), hidden], what the blocks add to
-    normal: Vec<f32>,      // [b · (1 + n), hidden], a layer norm of it; then what attention mixed
-    queries: Vec<f32>,     // [b · (1 + n), hidden]
-    keys_values: Vec<f32>, // [b · (1 + n), 2 · hidden]
-    wide: Vec<f32>,        // [b · (1 + n), intermediate], or [b · n, 3 · p²]
-    rounded: Vec<Bits>,    // what is multiplied next, in bfloat16
+    stream: Vec<f32>,   // [b · (1 + n), hidden], what the blocks add to
+    normal: Vec<f32>,   // [b · (1 + n), hidden], a layer norm of it; then what attention mixed
+    looked: Vec<f32>,   // [b · (1 + n), 3 · hidden]: queries, keys and values
+    class: Vec<f32>,    // [b, hidden], queries of the class tokens; then what attention mixed
+    wide: Vec<f32>,     // [b · (1 + n), intermediate], or [b · n, 3 · p²]
+    rounded: Vec<Bits>, // what is multiplied next, in bfloat16
     heads: Spaces<HeadScratch>,
 }
 
@@ -103,7 +99,8 @@ impl DirectVision {
 
     pub(super) fn forward(&self, pictures: &Pictures) -> Result<Embeddings, NetworkError> {
         let (count, tokens) = (pictures.len(self.image_px), self.positions.len() / self.hidden);
-        let groups = count.div_ceil((TOKENS_AT_ONCE / tokens).max(1));
+        // Other threads have other pictures, and do not meet at every layer.
+        let groups = count.div_ceil((PART_ROWS / tokens).max(1));
         let pooled = (0..groups).into_par_iter().flat_map_iter(|group| {
             let pictures = pictures.some(part_of(group, groups, count), self.image_px);
             self.buffers.with(Buffers::default, |buffers| self.pooled(&pictures, buffers))
@@ -153,8 +150,6 @@ impl Buffers {
     fn make_room(&mut self, rows: usize, hidden: usize) {
         fit(&mut self.stream, rows * stride(hidden));
         fit(&mut self.normal, rows * stride(hidden));
-        fit(&mut self.queries, rows * stride(hidden));
-        fit(&mut self.keys_values, rows * stride(2 * hidden));
     }
 }
 

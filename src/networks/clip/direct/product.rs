@@ -5,8 +5,8 @@ use std::ops::Range;
 use deepsweep_kernels::{Bf16, Bf16Matrix, Bits, Finish, LayerNorm, Packed, PackedMatrix};
 use rayon::prelude::*;
 
-/// Rows of one part of a product: what the kernel takes of them at once, 1,024 values each, stays in the second cache.
-const PART_ROWS: usize = 200;
+/// Rows of one part of a product, and tokens that a thread takes through the tower together: what the kernel takes of them at once, 1,024 values each, stays in the second cache.
+pub(super) const PART_ROWS: usize = 200;
 
 /// Parts of a product for each thread: few enough to be long, enough to even out a core that is slower.
 const PARTS_A_THREAD: usize = 8;

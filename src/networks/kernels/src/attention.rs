@@ -4,10 +4,7 @@ use pulp::{Arch, Simd, WithSimd};
 
 use crate::functions::exp;
 use crate::lanes;
-use crate::tile::{for_rows, in_groups, load, multiply_tile, rows, store};
-
-/// Rows of a tile on the machine that has most.
-const MOST_ROWS: usize = 12;
+use crate::tile::{MOST_ROWS, for_rows, in_groups, load, multiply_tile, rows, store};
 
 /// The head of one picture: rows that lie `stride` values apart, of which `width` belong to the head.
 #[derive(Debug, Clone, Copy)]

@@ -82,8 +82,7 @@ mod machine {
     use pulp::x86::V4;
 
     use super::{Bits, COLUMNS, Pair, Product};
-    use crate::packed::ROWS_AT_ONCE;
-    use crate::tile::{for_rows, in_groups, rows};
+    use crate::tile::for_rows;
 
     #[derive(Debug, Clone, Copy)]
     pub(super) struct Proof(V4);
@@ -125,14 +124,8 @@ mod machine {
 
     #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512bf16,fma,bmi1,bmi2,lzcnt,popcnt")]
     fn multiply(simd: V4, mut product: Product<Pair, Bits>) {
-        let pairs = product.matrix.rows();
-        for start in (0..pairs).step_by(ROWS_AT_ONCE) {
-            let block = start..(start + ROWS_AT_ONCE).min(pairs);
-            for panel in product.panels.clone() {
-                for group in in_groups(product.x.len(), rows::<V4>()) {
-                    for_rows!(V4, group.len(), R => tile::<R>(simd, &mut product, group.start, panel, &block));
-                }
-            }
+        for (block, panel, group) in product.tiles::<V4>() {
+            for_rows!(V4, group.len(), R => tile::<R>(simd, &mut product, group.start, panel, &block));
         }
     }
 

@@ -7,8 +7,8 @@ use std::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::lanes;
-use crate::packed::{Finish, Packed, Product, ROWS_AT_ONCE};
-use crate::tile::{for_rows, in_groups, multiply_tile, rows};
+use crate::packed::{Finish, Packed, Product};
+use crate::tile::{for_rows, multiply_tile};
 
 /// A matrix [depth, width] and a bias [width], packed for the kernel.
 pub type PackedMatrix = Packed<f32>;
@@ -44,14 +44,8 @@ impl WithSimd for Multiply<'_, '_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        let depth = self.0.matrix.depth();
-        for start in (0..depth).step_by(ROWS_AT_ONCE) {
-            let block = start..(start + ROWS_AT_ONCE).min(depth);
-            for panel in self.0.panels.clone() {
-                for group in in_groups(self.0.x.len(), rows::<S>()) {
-                    for_rows!(S, group.len(), R => self.tile::<S, R>(simd, group.start, panel, &block));
-                }
-            }
+        for (block, panel, group) in self.0.tiles::<S>() {
+            for_rows!(S, group.len(), R => self.tile::<S, R>(simd, group.start, panel, &block));
         }
     }
 }

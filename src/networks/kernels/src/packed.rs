@@ -6,11 +6,11 @@ use std::ops::Range;
 use pulp::Simd;
 
 use crate::functions::{gelu, quick_gelu};
-use crate::tile::{load, store};
+use crate::tile::{in_groups, load, rows, store};
 
 /// Rows of a panel that are multiplied in one go: 128 KiB of AVX-512's panels and 64 KiB of AVX2's, which the second cache
 /// holds beside the rows that they meet. Less of it, and sums are stored and loaded more often, which was slower on both.
-pub(crate) const ROWS_AT_ONCE: usize = 1024;
+const ROWS_AT_ONCE: usize = 1024;
 
 /// What becomes of a product before it is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +114,19 @@ impl<'a, 'b, T, X> Product<'a, 'b, T, X> {
         assert!(x.iter().all(|row| row.len() == depth), "rows of {depth}");
         assert!(out.iter().all(|row| row.len() == columns), "rows of {columns}");
         Self { matrix, x, panels, finish, out }
+    }
+
+    /// Where the tiles stand: rows of the matrix, a panel, rows of `x`.
+    #[inline(always)]
+    pub fn tiles<S: Simd>(&self) -> impl Iterator<Item = (Range<usize>, usize, Range<usize>)> + use<S, T, X> {
+        let (depth, panels, x_rows) = (self.matrix.rows, self.panels.clone(), self.x.len());
+        (0..depth).step_by(ROWS_AT_ONCE).flat_map(move |start| {
+            let block = start..(start + ROWS_AT_ONCE).min(depth);
+            panels.clone().flat_map(move |panel| {
+                let block = block.clone();
+                in_groups(x_rows, rows::<S>()).map(move |group| (block.clone(), panel, group))
+            })
+        })
     }
 
     /// The sums of a panel over the rows `block` of the matrix, for `R` rows of `x`: what came before is in `out`.

@@ -6,7 +6,7 @@
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::first::{self, FirstConv, Seen};
-use crate::vector::{load_one, store_one};
+use crate::vector::{for_halves, load_one, store_one};
 use crate::winograd::{TileSpace, Tiles, WinogradF4, tiles};
 use crate::{LANES, grow};
 
@@ -145,23 +145,11 @@ impl WithSimd for Find<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
         let this = &mut self;
-        #[cfg(target_arch = "x86_64")]
-        if S::F32_LANES == LANES
-            && let Some(narrow) = pulp::x86::V3::try_new()
-        {
-            return find::<S, pulp::x86::V3, 1, 1, 8>(simd, narrow, this);
-        }
-        match S::F32_LANES {
-            LANES => find::<S, S, 1, 1, 8>(simd, simd, this),
-            8 => find::<S, S, 2, 1, 4>(simd, simd, this),
-            4 => find::<S, S, 4, 2, 4>(simd, simd, this),
-            _ => find::<S, S, LANES, { LANES / 2 }, 4>(simd, simd, this),
-        }
+        for_halves!(S, find(simd, this));
     }
 }
 
-/// `V` of `S` are [`LANES`], and `H` of `N` are half of them: enough for what hangs over the edge of many levels. `G` is
-/// [`crate::vector::group`].
+/// Half of [`LANES`] are enough for what hangs over the edge of many levels.
 #[inline(always)]
 fn find<S: Simd, N: Simd, const V: usize, const H: usize, const G: usize>(simd: S, narrow: N, this: &mut Find) {
     let (strip, net, section) = (this.strip, this.net, this.section);

@@ -7,8 +7,11 @@ use pulp::Simd;
 /// Rows of a tile: 6 × 2 sums, two vectors of a panel and one value of a row fill the sixteen registers of AVX2; of
 /// AVX-512's 32, twice as many are at work, and values of rows need none.
 pub(crate) const fn rows<S: Simd>() -> usize {
-    if S::F32_LANES == 16 { 12 } else { 6 }
+    if S::F32_LANES == 16 { MOST_ROWS } else { 6 }
 }
+
+/// Of any machine.
+pub(crate) const MOST_ROWS: usize = 12;
 
 /// Splits rows into groups of at most `most` whose sizes differ by one at most: no group is much slower than another.
 #[inline(always)]

@@ -30,6 +30,26 @@ macro_rules! for_this_machine {
 }
 pub(crate) use for_this_machine;
 
+/// Calls `$run::<S, N, vectors in LANES, vectors of N in half of them, group>($simd, narrow, …)`, where `narrow` is of `N`: AVX2
+/// beside AVX-512, whose vectors are no halves, and `S` elsewhere.
+macro_rules! for_halves {
+    ($s:ident, $run:ident ( $simd:ident, $($argument:expr),* )) => {
+        match $s::F32_LANES {
+            #[cfg(target_arch = "x86_64")]
+            16 => match pulp::x86::V3::try_new() {
+                Some(narrow) => $run::<$s, pulp::x86::V3, 1, 1, 8>($simd, narrow, $($argument),*),
+                None => $run::<$s, $s, 1, 1, 8>($simd, $simd, $($argument),*),
+            },
+            #[cfg(not(target_arch = "x86_64"))]
+            16 => $run::<$s, $s, 1, 1, 8>($simd, $simd, $($argument),*),
+            8 => $run::<$s, $s, 2, 1, 4>($simd, $simd, $($argument),*),
+            4 => $run::<$s, $s, 4, 2, 4>($simd, $simd, $($argument),*),
+            _ => $run::<$s, $s, { $crate::LANES }, { $crate::LANES / 2 }, 4>($simd, $simd, $($argument),*),
+        }
+    };
+}
+pub(crate) use for_halves;
+
 /// The first `V` vectors of `values`, which are [`LANES`].
 #[inline(always)]
 pub(crate) fn load<S: Simd, const V: usize>(values: &[f32]) -> [S::f32s; V] {
