@@ -15,7 +15,7 @@ use crate::servers::s3s_server::{S3Server, ServerOptions};
 const UNCONDITIONAL: [&str; 1] = ["--unconditional-writes"];
 
 /// One of so many calls, and another of them for each kind.
-const STEP: usize = 5;
+const STEP: usize = 3;
 
 fn check_killed(server: &S3Server) {
     let expected = undisturbed_with(server, &UNCONDITIONAL);
