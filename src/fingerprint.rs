@@ -3,10 +3,10 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::media::sample::Sampling;
 use crate::networks::mtcnn::{MtcnnSettings, WEIGHTS};
 use crate::networks::preprocess::PREPROCESS_VERSION;
 use crate::networks::weights::hexadecimal;
-use crate::pipeline::sample::Sampling;
 use crate::pipeline::video::VIDEO_VERSION;
 use crate::scorers::ScorerSet;
 

@@ -48,6 +48,8 @@ pub mod results;
 
 pub mod pipeline;
 
+pub mod media;
+
 pub mod ffmpeg;
 
 pub mod networks;

@@ -1,151 +1,90 @@
-//! An animated GIF or WebP → when its frames are shown, and those frames that are wanted.
-//!
-//! In two steps, as with images: [`frame_times`] reads the file's blocks and decodes nothing; then [`decode_frames`]
-//! walks to the last frame that is wanted and hands out pictures of RGB8 as a viewer shows them: composed on the
-//! canvas, upright, alpha over black. One canvas and one frame are held, never the animation.
-//! A damaged end costs the frames from there on, and the message says so; the frames before it count.
+//! An animation → its wanted frames, one at a time, drawn on a thread of its own: it waits for their taker, which a
+//! thread of the CPU pool must not.
 
-mod blocks;
-mod canvas;
-pub mod sampled;
-
-use std::io::Cursor;
 use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use image::codecs::gif::GifDecoder;
-use image::{AnimationDecoder, DynamicImage, ImageDecoder, ImageFormat, Limits, RgbImage};
+use image::ImageFormat;
+use tokio::sync::mpsc::Sender;
 
-use self::blocks::{Walked, gif_delays_ms, webp_frames};
-use self::canvas::Canvas;
-use super::decode::{DECODER_TABLES_BYTES, Header, rejection_of, rgba_over_black};
+use super::frame::Frame;
+use super::list::Media;
+use super::memory::{ByteBudget, Reserved};
 use crate::error::{Rejection, RejectionClass};
+use crate::ffmpeg::table::TimeBase;
 use crate::limits;
+use crate::media::animation::{FrameTimes, decode_frames, working_bytes};
+use crate::media::sample::{SamplingSettings, Shown};
+use crate::media::still::Header;
 
-/// When the frames of an animation are shown, from its start.
-#[derive(Debug, Clone, PartialEq)]
-pub struct FrameTimes {
-    /// Two or more, ascending; only frames that are whole in the file.
-    pub starts_s: Vec<f64>,
-    /// Of one turn, the last frame included.
-    pub duration_s: f64,
-    /// Where the file broke off, if it did.
-    pub complaint: Option<String>,
+/// An animation that was read and not yet decoded.
+#[derive(Debug)]
+pub struct Animation {
+    pub bytes: Bytes,
+    pub format: ImageFormat,
+    pub header: Header,
+    pub times: FrameTimes,
 }
 
-/// None for a still picture, and for one that breaks off before its second frame: both are read as images.
+/// Sends the wanted frames; `media` learns when they are shown and how decoding went. Ends early where nobody takes them.
 ///
 /// # Errors
-/// More frames than are walked.
-pub fn frame_times(bytes: &Bytes, format: ImageFormat) -> Result<Option<FrameTimes>, Rejection> {
-    let Walked { frames, complaint } = match format {
-        ImageFormat::Gif => gif_delays_ms(bytes)?,
-        ImageFormat::WebP => {
-            let Walked { frames, complaint } = webp_frames(bytes)?;
-            Walked { frames: frames.into_iter().map(|frame| frame.delay_ms).collect(), complaint }
-        }
-        _ => return Ok(None),
-    };
-    if frames.len() < 2 {
-        return Ok(None);
-    }
-    let seconds = |ms: u64| ms as f64 / 1000.0;
-    let mut end_ms = 0;
-    let mut starts_s = Vec::with_capacity(frames.len());
-    for delay_ms in frames {
-        starts_s.push(seconds(end_ms));
-        end_ms += u64::from(shown_ms(delay_ms));
-    }
-    Ok(Some(FrameTimes { starts_s, duration_s: seconds(end_ms), complaint }))
-}
-
-/// Browsers and ffmpeg alike show a frame for a tenth of a second where a GIF says that it is none or a hundredth.
-fn shown_ms(delay_ms: u32) -> u32 {
-    if delay_ms <= 10 { 100 } else { delay_ms }
-}
-
-/// What [`decode_frames`] takes beside the pictures that it hands out: of RGBA the canvas, one frame and its copy;
-/// the planes from which WebP makes a frame; and a picture more while it is turned.
-#[must_use]
-pub fn working_bytes(header: &Header) -> u64 {
-    const PER_PIXEL: u64 = 4 * 3 + 3 + 3;
-    u64::from(header.width_px) * u64::from(header.height_px) * PER_PIXEL + DECODER_TABLES_BYTES
-}
-
-/// Hands the frames whose numbers are in `wanted`, ascending from 0, to `sink`, until that breaks off. What comes back
-/// is a complaint about frames that are wanted and cannot be had.
-///
-/// # Errors
-/// A file of which none of the wanted frames can be had.
-pub fn decode_frames(
-    bytes: &Bytes,
-    format: ImageFormat,
-    header: &Header,
-    wanted: &[usize],
-    sink: impl FnMut(usize, RgbImage) -> ControlFlow<()>,
-) -> Result<Option<String>, Rejection> {
-    if format == ImageFormat::WebP {
-        let mut frames = webp_frames(bytes)?.frames.into_iter();
-        let mut canvas = Canvas::new(header);
-        return walk(header, wanted, sink, |show| {
-            canvas.draw(&frames.next().ok_or_else(|| corrupt("expected another frame, found the end"))?)?;
-            Ok(show.then(|| rgba_over_black(canvas.picture())))
+/// The row's rejection, where there is not one frame or no memory for them.
+pub async fn decode(
+    animation: Animation,
+    settings: SamplingSettings,
+    budget: &ByteBudget,
+    media: &mut Media,
+    output: Sender<Frame>,
+) -> Result<(), Rejection> {
+    let Animation { bytes, format, header, times: FrameTimes { starts_s, duration_s, complaint } } = animation;
+    media.duration_s = Some(duration_s);
+    // Delays are whole milliseconds.
+    let ms = |seconds: f64| (seconds * 1000.0).round() as i64;
+    let starts: Vec<i64> = starts_s.iter().copied().map(ms).collect();
+    let shown = Shown { starts: &starts, end: ms(duration_s), time_base: TimeBase { num: 1, den: 1000 } };
+    // The first frame alone stands without those before it.
+    let wanted = settings.sampling.wanted(shown, || vec![0]);
+    media.frames_sampled = i32::try_from(wanted.len()).ok();
+    settings.check(&wanted)?;
+    let reserved = Arc::new(set_aside(&header, budget).await?);
+    let drawing = move || {
+        let start = Instant::now();
+        let mut waited = Duration::ZERO;
+        let drawn = decode_frames(&bytes, format, &header, &wanted, |index, picture| {
+            let reserved = Arc::clone(&reserved);
+            let frame = Frame { index: index as i32, pts_s: Some(starts_s[index]), picture, reserved };
+            let drawn = Instant::now();
+            let sent = output.blocking_send(frame);
+            waited += drawn.elapsed();
+            if sent.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
-    }
-    let mut decoder = GifDecoder::new(Cursor::new(bytes.clone())).map_err(|e| rejection_of(&e))?;
-    let mut limits = Limits::default();
-    limits.max_alloc = Some(working_bytes(header));
-    decoder.set_limits(limits).map_err(|e| rejection_of(&e))?;
-    let mut frames = decoder.into_frames();
-    walk(header, wanted, sink, |show| {
-        let frame = frames.next().ok_or_else(|| corrupt("expected another frame, found the end"))?;
-        let frame = frame.map_err(|e| rejection_of(&e))?;
-        Ok(show.then(|| rgba_over_black(frame.buffer())))
+        (drawn, start.elapsed() - waited)
+    };
+    let (drawn, time) = tokio::task::spawn_blocking(drawing)
+        .await
+        .map_err(|e| Rejection::new(RejectionClass::Panicked, format_args!("a decoder panicked: {e}")))?;
+    media.seconds.decode += time.as_secs_f64();
+    media.decoder_message = drawn?.or(complaint);
+    Ok(())
+}
+
+/// Memory for the canvas and for the frames on their way.
+async fn set_aside(header: &Header, budget: &ByteBudget) -> Result<Reserved, Rejection> {
+    let frame_bytes = u64::from(header.width_px) * u64::from(header.height_px) * 3;
+    let bytes = working_bytes(header) + (limits::VIDEO_FRAMES_IN_FLIGHT as u64 + 2) * frame_bytes;
+    budget.reserve(bytes).await.ok_or_else(|| {
+        Rejection::new(
+            RejectionClass::TooLarge,
+            format_args!(
+                "expected an animation that takes at most {} bytes to decode (a part of --memory), found one of {}×{} that \
+                 takes {bytes}; give more --memory",
+                budget.capacity_bytes(),
+                header.width_px,
+                header.height_px
+            ),
+        )
     })
-}
-
-/// `compose` draws the next frame, and gives the picture where it is to be shown.
-fn walk(
-    header: &Header,
-    wanted: &[usize],
-    mut sink: impl FnMut(usize, RgbImage) -> ControlFlow<()>,
-    mut compose: impl FnMut(bool) -> Result<Option<RgbImage>, Rejection>,
-) -> Result<Option<String>, Rejection> {
-    // A frame of GIF may be larger than its canvas, as far as memory goes.
-    let pixels = (u64::from(header.width_px) * u64::from(header.height_px)).max(DECODER_TABLES_BYTES / 4);
-    let affordable = limits::MAX_ANIMATION_PIXELS / pixels;
-    let mut wanted = wanted.iter().copied().peekable();
-    let mut had = 0;
-    let mut index = 0;
-    while let Some(next) = wanted.peek().copied() {
-        let drawn = if index as u64 >= affordable {
-            let message = format!(
-                "expected at most {} pixels up to the last frame that is wanted, found more",
-                limits::MAX_ANIMATION_PIXELS
-            );
-            Err(Rejection::new(RejectionClass::TooLarge, message))
-        } else {
-            compose(index == next)
-        };
-        match drawn {
-            Ok(None) => {}
-            Ok(Some(picture)) => {
-                had += 1;
-                wanted.next();
-                let mut picture = DynamicImage::ImageRgb8(picture);
-                picture.apply_orientation(header.orientation);
-                if sink(index, picture.into_rgb8()).is_break() {
-                    return Ok(None);
-                }
-            }
-            Err(rejection) if had == 0 => return Err(rejection),
-            Err(rejection) => return Ok(Some(format!("frame {index}: {}", rejection.message))),
-        }
-        index += 1;
-    }
-    Ok(None)
-}
-
-fn corrupt(message: impl std::fmt::Display) -> Rejection {
-    Rejection::new(RejectionClass::Corrupt, message)
 }

@@ -14,9 +14,9 @@ use futures::StreamExt;
 use super::list::Media;
 use super::memory::{ByteBudget, Reserved};
 use super::scratch::{Scratch, VideoFile, Writing};
-use super::sniff::{ImageKind, Kind, VideoKind, sniff};
 use crate::error::{Error, Rejection, RejectionClass};
 use crate::limits;
+use crate::media::sniff::{ImageKind, Kind, VideoKind, sniff};
 use crate::storage::{ObjectMeta, Store, StoreError};
 
 /// The whole of one object.

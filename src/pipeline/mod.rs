@@ -17,17 +17,15 @@ pub mod animation;
 pub mod commit;
 pub mod compute;
 pub mod crop;
-pub mod decode;
 pub mod detect;
 pub mod embed;
 pub mod fetch;
+pub mod frame;
 pub mod list;
 pub mod memory;
-pub mod sample;
 pub mod score;
 pub mod scratch;
 pub mod slice;
-pub mod sniff;
 pub mod track;
 pub mod video;
 pub mod write;
@@ -43,21 +41,23 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug_span};
 
-use self::animation::sampled::Animation;
+use self::animation::Animation;
 use self::compute::Compute;
-use self::decode::{DecodeLimits, Frame};
 use self::embed::{Cropped, CroppedFrame, FrameFaces, Outcome, Rejected};
 use self::fetch::{Content, Fetch};
+use self::frame::Frame;
 use self::list::{Media, PlannedSlice, SliceAt};
 use self::memory::{MemoryBudget, Reserved};
 use self::score::RunFacts;
 use self::scratch::{Scratch, VideoFile};
-use self::sniff::{ImageKind, VideoKind};
 use self::video::VideoSettings;
 use self::write::{Write, Written};
 use crate::error::{Error, Rejection, RejectionClass};
 use crate::ffmpeg::Ffmpeg;
 use crate::limits;
+use crate::media::animation::frame_times;
+use crate::media::sniff::{ImageKind, VideoKind};
+use crate::media::still::{self, DecodeLimits};
 use crate::networks::mtcnn::{Mtcnn, MtcnnSettings};
 use crate::progress::{Progress, Stage};
 use crate::results::Destination;
@@ -267,23 +267,24 @@ impl Pipeline {
     ) -> Result<(), Rejection> {
         let (limits, animated, bytes_of) = (self.decode_limits, self.animated, bytes.clone());
         let headers = move || {
-            let header = decode::read_header(&bytes_of, format, limits)?;
-            let times = if animated { animation::frame_times(&bytes_of, format)? } else { None };
+            let header = still::read_header(&bytes_of, format, limits)?;
+            let times = if animated { frame_times(&bytes_of, format)? } else { None };
             Ok::<_, Rejection>((header, times))
         };
         let (headers, header_time) = self.compute.run(headers).await?;
         let (header, times) = headers?;
         media.size_px = Some(header.upright_size_px());
+        media.orientation = Some(header.orientation.to_exif());
         media.seconds.decode = header_time.as_secs_f64();
         if let Some(times) = times {
             let animation = Animation { bytes, format, header, times };
             let (settings, pixels) = (self.video_settings.sampling, &self.memory.pixels);
-            return animation::sampled::decode(animation, settings, pixels, media, frames).await;
+            return animation::decode(animation, settings, pixels, media, frames).await;
         }
         let Some(reserved) = self.memory.pixels.reserve(header.decode_bytes).await else {
             return Err(Rejection::new(RejectionClass::TooLarge, "the memory budget is closed"));
         };
-        let (picture, time) = self.compute.run(move || decode::decode(&bytes, format, header)).await?;
+        let (picture, time) = self.compute.run(move || still::decode(&bytes, format, header)).await?;
         drop(compressed);
         media.seconds.decode += time.as_secs_f64();
         let frame = Frame { index: 0, pts_s: None, picture: picture?, reserved: Arc::new(reserved) };

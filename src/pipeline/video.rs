@@ -11,16 +11,17 @@ use std::time::{Duration, Instant};
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::mpsc::{self, Sender};
 
-use super::decode::{DecodeLimits, Frame};
+use super::frame::Frame;
 use super::list::Media;
 use super::memory::{ByteBudget, Reserved};
-use super::sample::{Sampling, SamplingSettings, segments};
 use crate::error::{Rejection, RejectionClass};
 use crate::ffmpeg::Ffmpeg;
 use crate::ffmpeg::decode::{DecodedFrame, SegmentEnd, decoder_bytes};
 use crate::ffmpeg::probe::Video;
 use crate::ffmpeg::segment::Segment;
 use crate::limits;
+use crate::media::sample::{Sampling, SamplingSettings, segments};
+use crate::media::still::DecodeLimits;
 
 /// Changes with everything here and in [`crate::ffmpeg`] that changes a frame or which frames are taken.
 pub const VIDEO_VERSION: u32 = 2;

@@ -3,7 +3,7 @@
 //! By its ending, its size and how videos are sampled; better where an earlier run has looked at that very object. It
 //! decides how much goes into a slice and a shard, never what a row says, so being wrong by half costs balance alone.
 
-use crate::pipeline::sample::Sampling;
+use crate::media::sample::Sampling;
 use crate::storage::ObjectMeta;
 
 // Seconds of one core of an AMD EPYC, without a scorer: `tests/bench/expected.sh` holds them against what things take.
@@ -86,7 +86,7 @@ fn frames(sampling: Sampling, megabytes: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::{core_seconds, frames};
-    use crate::pipeline::sample::Sampling;
+    use crate::media::sample::Sampling;
     use crate::storage::ObjectMeta;
 
     fn check(key: &str, megabytes: f64, took: f64) {

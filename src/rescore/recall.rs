@@ -13,11 +13,11 @@ use super::scoring::Scoring;
 use super::serve::Wanted;
 use crate::error::{Rejection, RejectionClass};
 use crate::ffmpeg::CODECS;
+use crate::media::sniff::container_named;
 use crate::pipeline::detect::Detection;
 use crate::pipeline::embed::{Embedded, EmbeddedCrop, FrameFaces, Outcome, Rejected};
 use crate::pipeline::list::{Media, SliceAt};
 use crate::pipeline::score::media_id;
-use crate::pipeline::sniff::container_named;
 use crate::scorers::ScoredCrop;
 use crate::storage::ObjectMeta;
 use crate::tables::media::{NotScored, Status};
@@ -335,6 +335,8 @@ fn media_of(columns: &MediaColumns, row: usize, seq: u64) -> Result<MediaOf, Str
         container: known("container", text(&columns.container, row), container_named)?,
         codec: known("codec", text(&columns.codec, row), |name| CODECS.into_iter().find(|codec| *codec == name))?,
         size_px: size,
+        orientation: columns.orientation.is_valid(row).then(|| columns.orientation.value(row) as u8),
+        color_transfer: owned(&columns.color_transfer),
         duration_s: columns.duration_s.is_valid(row).then(|| columns.duration_s.value(row)),
         // A still picture is no sequence, and the only media without tracks that is no row alone.
         frames_sampled: (is_rejected || n_tracks).then(|| columns.frames_sampled.value(row)),

@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The stages as data meets them. What several share stands left of those who share it.
-const STAGES: [&str; 18] = [
+const STAGES: [&str; 16] = [
     "list",
-    "sniff",
     "memory",
     "scratch",
     "compute",
     "fetch",
-    "decode",
-    "sample",
+    "frame",
     "animation",
     "video",
     "detect",
@@ -107,9 +105,11 @@ fn networks_touch_no_network_no_task_and_no_store() {
 #[test]
 fn stages_from_decode_to_score_are_pure() {
     let words = ["storage::s3", "storage::local", "dyn Store", "std::fs", "std::env", "Instant::now", "SystemTime"];
-    for stage in ["decode", "animation", "detect", "crop", "embed", "track", "score"] {
+    for stage in ["detect", "crop", "embed", "track", "score"] {
         check_absent(&format!("pipeline/{stage}.rs"), &words);
     }
+    check_absent("media/", &words);
+    check_absent("media/", &["pipeline", "tokio"]);
 }
 
 #[test]

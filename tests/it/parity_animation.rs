@@ -6,9 +6,9 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use deepsweep::error::RejectionClass;
-use deepsweep::pipeline::animation::{FrameTimes, decode_frames, frame_times};
-use deepsweep::pipeline::decode::{DecodeLimits, Header, read_header};
-use deepsweep::pipeline::sniff::sniff;
+use deepsweep::media::animation::{FrameTimes, decode_frames, frame_times};
+use deepsweep::media::sniff::sniff;
+use deepsweep::media::still::{DecodeLimits, Header, read_header};
 use image::{ImageFormat, RgbImage};
 use serde::Deserialize;
 

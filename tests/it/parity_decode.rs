@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use deepsweep::pipeline::decode::{DecodeLimits, Header, decode, read_header};
-use deepsweep::pipeline::sniff::sniff;
+use deepsweep::media::sniff::sniff;
+use deepsweep::media::still::{DecodeLimits, Header, decode, read_header};
 use image::metadata::Orientation;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};

@@ -1,7 +1,7 @@
 //! Animated pictures in a run: sampled as videos where that is asked for, one frame otherwise.
 
 use bytes::Bytes;
-use deepsweep::pipeline::decode::{DecodeLimits, decode, read_header};
+use deepsweep::media::still::{DecodeLimits, decode, read_header};
 use image::codecs::gif::{GifEncoder, Repeat};
 use image::{Delay, DynamicImage, Frame, ImageFormat, RgbaImage};
 use serde_json::json;

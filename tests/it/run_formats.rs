@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use deepsweep::pipeline::decode::{DecodeLimits, decode, read_header};
-use deepsweep::pipeline::sniff::sniff;
+use deepsweep::media::sniff::sniff;
+use deepsweep::media::still::{DecodeLimits, decode, read_header};
 use serde::Deserialize;
 
 use crate::program::{Sweep, landed_in_folder, rows};

@@ -18,11 +18,11 @@ const NEAR: f64 = 1e-4;
 
 /// The picture as the program decodes it; that it does so rightly is `run_formats`'s concern.
 fn picture(key: &str) -> RgbImage {
-    use deepsweep::pipeline::{decode, sniff};
+    use deepsweep::media::{sniff, still};
     let bytes = bytes::Bytes::from(std::fs::read(pictures().join(key)).unwrap());
     let format = sniff::sniff(&bytes[..1024]).unwrap().image().unwrap().format;
-    let limits = decode::DecodeLimits { max_pixels: 10_000_000, max_decode_bytes: 1 << 30 };
-    decode::decode(&bytes, format, decode::read_header(&bytes, format, limits).unwrap()).unwrap()
+    let limits = still::DecodeLimits { max_pixels: 10_000_000, max_decode_bytes: 1 << 30 };
+    still::decode(&bytes, format, still::read_header(&bytes, format, limits).unwrap()).unwrap()
 }
 
 /// The box of a row of `faces`, with a margin of a quarter on each side, as the README's words have it.

@@ -3,7 +3,7 @@
 
 use deepsweep::error::RejectionClass;
 use deepsweep::limits::SNIFF_BYTES;
-use deepsweep::pipeline::sniff::{Kind, VideoKind, sniff};
+use deepsweep::media::sniff::{Kind, VideoKind, sniff};
 
 const MP4: VideoKind = VideoKind { container: "mp4", demuxer: "mov" };
 const MATROSKA: VideoKind = VideoKind { container: "matroska", demuxer: "matroska" };

@@ -5,7 +5,7 @@ use std::io::Cursor;
 use image::codecs::webp::WebPDecoder;
 use image::{DynamicImage, ImageDecoder, Rgba, RgbaImage};
 
-use super::super::decode::{Header, rejection_of};
+use super::super::still::{Header, rejection_of};
 use super::blocks::{Blocks, WebpFrame};
 use super::corrupt;
 use crate::error::Rejection;

@@ -5,28 +5,14 @@
 //! 16 bits become 8; alpha is laid over black; CMYK and palettes become RGB; of an animation the first frame counts.
 
 use std::io::Cursor;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage, RgbaImage};
 use libjpeg_turbo_rs::{DecodeLimits as JpegLimits, Decoder as JpegDecoder, JpegError, PixelFormat};
 
-use super::memory::Reserved;
 use crate::error::{Rejection, RejectionClass};
 use crate::limits;
-
-/// One decoded picture, and the memory it holds.
-#[derive(Debug)]
-pub struct Frame {
-    /// From 0; 0 for an image.
-    pub index: i32,
-    /// When it is shown; none for an image.
-    pub pts_s: Option<f64>,
-    pub picture: RgbImage,
-    /// Frames of one video share what was set aside for it.
-    pub reserved: Arc<Reserved>,
-}
 
 /// What the header promises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,7 +90,7 @@ impl Header {
 }
 
 /// What a decoder may take for its tables whatever the size of the picture; next to a frame it is nothing.
-pub(super) const DECODER_TABLES_BYTES: u64 = 1 << 20;
+pub(crate) const DECODER_TABLES_BYTES: u64 = 1 << 20;
 
 /// # Errors
 /// A header that is broken, unsupported, or promises more than the limits allow.
@@ -222,7 +208,7 @@ fn over_black(picture: DynamicImage) -> RgbImage {
     rgba_over_black(&picture.into_rgba8())
 }
 
-pub(super) fn rgba_over_black(rgba: &RgbaImage) -> RgbImage {
+pub(crate) fn rgba_over_black(rgba: &RgbaImage) -> RgbImage {
     let (width, height) = rgba.dimensions();
     let mix = |value: u8, alpha: u8| ((u16::from(value) * u16::from(alpha) + 127) / 255) as u8;
     let mut rgb = RgbImage::new(width, height);
@@ -240,7 +226,7 @@ fn swaps_sides(orientation: Orientation) -> bool {
     )
 }
 
-pub(super) fn rejection_of(error: &ImageError) -> Rejection {
+pub(crate) fn rejection_of(error: &ImageError) -> Rejection {
     let class = match error {
         ImageError::Limits(_) => RejectionClass::TooLarge,
         ImageError::Unsupported(_) => RejectionClass::Unsupported,
