@@ -87,6 +87,13 @@ pub enum RejectionClass {
     NoVideo,
     /// Media of a kind or variant that this program does not decode.
     Unsupported,
+    /// The pictures are encrypted, and this program has no key.
+    Encrypted,
+    /// A piece of a recording that cannot be decoded without another file, such as a media segment without its
+    /// initialization segment.
+    Incomplete,
+    /// This machine lacks the program that decodes it.
+    NoDecoder,
     /// Claims to be a format and breaks its rules, or ends too early.
     Corrupt,
     /// Larger than a limit, in bytes, in pixels or in what decoding would take.
@@ -106,11 +113,14 @@ pub enum RejectionClass {
 }
 
 impl RejectionClass {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::Empty,
         Self::NotMedia,
         Self::NoVideo,
         Self::Unsupported,
+        Self::Encrypted,
+        Self::Incomplete,
+        Self::NoDecoder,
         Self::Corrupt,
         Self::TooLarge,
         Self::Vanished,
@@ -134,6 +144,9 @@ impl RejectionClass {
             Self::NotMedia => "not_media",
             Self::NoVideo => "no_video",
             Self::Unsupported => "unsupported",
+            Self::Encrypted => "encrypted",
+            Self::Incomplete => "incomplete",
+            Self::NoDecoder => "no_decoder",
             Self::Corrupt => "corrupt",
             Self::TooLarge => "too_large",
             Self::Vanished => "vanished",
@@ -160,10 +173,14 @@ impl RejectionClass {
             | Self::NotMedia
             | Self::NoVideo
             | Self::Unsupported
+            | Self::Encrypted
+            | Self::Incomplete
             | Self::Corrupt
             | Self::TooLarge
             | Self::TimedOut => true,
-            Self::Vanished | Self::Changed | Self::Denied | Self::FetchFailed | Self::Panicked => false,
+            Self::Vanished | Self::Changed | Self::Denied | Self::FetchFailed | Self::NoDecoder | Self::Panicked => {
+                false
+            }
         }
     }
 
@@ -177,6 +194,6 @@ impl RejectionClass {
     /// against `--max-failed`, a broken file does not.
     #[must_use]
     pub fn is_failure_to_read(self) -> bool {
-        matches!(self, Self::Denied | Self::FetchFailed | Self::Panicked)
+        matches!(self, Self::Denied | Self::FetchFailed | Self::NoDecoder | Self::Panicked)
     }
 }

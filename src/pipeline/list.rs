@@ -22,6 +22,10 @@ pub struct Media {
     pub codec: Option<&'static str>,
     /// Width and height after orientation.
     pub size_px: Option<(u32, u32)>,
+    /// As EXIF counts them; what was applied.
+    pub orientation: Option<u8>,
+    /// As ffmpeg spells it.
+    pub color_transfer: Option<String>,
     pub duration_s: Option<f64>,
     /// Frames that were wanted; None: one for an image, and none for a video that did not get so far.
     pub frames_sampled: Option<i32>,
@@ -41,6 +45,8 @@ impl Media {
             container: None,
             codec: None,
             size_px: None,
+            orientation: None,
+            color_transfer: None,
             duration_s: None,
             frames_sampled: None,
             decoder_message: None,

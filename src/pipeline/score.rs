@@ -279,6 +279,8 @@ fn media_row(media: &Media, facts: &RunFacts, viewer: Viewer) -> MediaRow {
         codec: media.codec,
         width_px: media.size_px.map(|(width, _)| width),
         height_px: media.size_px.map(|(_, height)| height),
+        orientation: media.orientation,
+        color_transfer: media.color_transfer.clone(),
         duration_s: media.duration_s,
         frames_sampled: media.frames_sampled.unwrap_or_else(|| i32::from(media.kind == Some("image"))),
         decoder_message: media.decoder_message.clone(),

@@ -21,6 +21,10 @@ pub struct MediaRow {
     pub codec: Option<&'static str>,
     pub width_px: Option<u32>,
     pub height_px: Option<u32>,
+    /// As EXIF counts them, 1 to 8; what was applied.
+    pub orientation: Option<u8>,
+    /// As ffmpeg spells it.
+    pub color_transfer: Option<String>,
     pub duration_s: Option<f64>,
     pub frames_sampled: i32,
     pub frames_decoded: i32,
@@ -139,7 +143,7 @@ impl Table for MediaRow {
         Column { name: "size_bytes", unit: "bytes", required: true, meaning: "Size of the object", values: |r| int64(r, |r| Some(r.size_bytes)) },
         Column { name: "modified", unit: "UTC", required: false, meaning: "When the object was last written", values: |r| micros(r, |r| r.modified_us) },
         Column { name: "status", unit: "", required: true, meaning: "`ok`, `no_face` (decoded, nothing found, nothing scored) or `rejected` (see error_class)", values: |r| text(r, |r| Some(r.status.as_str())) },
-        Column { name: "error_class", unit: "", required: false, meaning: "Why it was rejected: `empty`, `not_media`, `unsupported`, `corrupt`, `too_large`, `vanished`, `changed`, `denied`, `fetch_failed`, `no_video`, `timed_out`, `panicked`", values: |r| text(r, |r| r.rejection.as_ref().map(|e| e.class.as_str())) },
+        Column { name: "error_class", unit: "", required: false, meaning: "Why it was rejected: `empty`, `not_media`, `unsupported`, `encrypted`, `incomplete` (a piece that needs another file), `no_decoder` (this machine lacks ffmpeg), `corrupt`, `too_large`, `vanished`, `changed`, `denied`, `fetch_failed`, `no_video`, `timed_out`, `panicked`", values: |r| text(r, |r| r.rejection.as_ref().map(|e| e.class.as_str())) },
         Column { name: "error_message", unit: "", required: false, meaning: "What was expected and what was found, in one line", values: |r| text(r, |r| r.rejection.as_ref().map(|e| e.message.as_str())) },
         Column { name: "retryable", unit: "", required: false, meaning: "Whether another attempt may succeed although nobody mends anything; null unless rejected", values: |r| boolean(r, |r| r.rejection.as_ref().map(|e| e.class.retryable())) },
         Column { name: "kind", unit: "", required: false, meaning: "`image` or `video`; null where the content is neither or was never seen", values: |r| text(r, |r| r.kind) },
@@ -147,6 +151,8 @@ impl Table for MediaRow {
         Column { name: "codec", unit: "", required: false, meaning: "How the frames of a video are coded: `h264`, `hevc`, `vp8`, `vp9`, `av1`, `mpeg4`, `mjpeg`; null for an image", values: |r| text(r, |r| r.codec) },
         Column { name: "width", unit: "px", required: false, meaning: "Width of the upright picture: turned as EXIF or the video says, with square pixels", values: |r| int32(r, |r| r.width_px.map(|v| v as i32)) },
         Column { name: "height", unit: "px", required: false, meaning: "Height, likewise", values: |r| int32(r, |r| r.height_px.map(|v| v as i32)) },
+        Column { name: "orientation", unit: "EXIF, 1–8", required: false, meaning: "How the stored picture was turned to be upright, in EXIF's numbers: 1 not at all, 3 by 180°, 6 by 90° clockwise, 8 by 270° clockwise, the others mirrored; null unless decoded", values: |r| int32(r, |r| r.orientation.map(i32::from)) },
+        Column { name: "color_transfer", unit: "", required: false, meaning: "Transfer function that the file states, in ffmpeg's words: `smpte2084` (PQ) and `arib-std-b67` (HLG) are HDR and were tone-mapped to SDR; null where the file states none", values: |r| text(r, |r| r.color_transfer.as_deref()) },
         Column { name: "duration_s", unit: "s", required: false, meaning: "Duration of a video, or of an animation that was sampled; null for a still picture", values: |r| float64(r, |r| r.duration_s) },
         Column { name: "frames_sampled", unit: "frames", required: true, meaning: "Frames that were wanted (1 for a still picture)", values: |r| int32(r, |r| Some(r.frames_sampled)) },
         Column { name: "frames_decoded", unit: "frames", required: true, meaning: "Frames that were had: rows of this media in `frames`", values: |r| int32(r, |r| Some(r.frames_decoded)) },

@@ -24,7 +24,7 @@ use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 pub use self::part::{EncodedPart, PartContext};
 
 /// Raised with every change to a column's name, type or meaning.
-pub const SCHEMA_VERSION: u32 = 3;
+pub const SCHEMA_VERSION: u32 = 4;
 
 /// One column of a table whose rows are `R`.
 pub struct Column<R: 'static> {

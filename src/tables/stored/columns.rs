@@ -46,6 +46,8 @@ columns! {
         codec: StringArray,
         width: Int32Array,
         height: Int32Array,
+        orientation: Int32Array,
+        color_transfer: StringArray,
         duration_s: Float64Array,
         frames_sampled: Int32Array,
         frames_decoded: Int32Array,
