@@ -15,6 +15,15 @@ pub const COMPRESSED_SHARE: f64 = 0.15;
 /// The share for crops that wait for the tower: 700 at 224 px with the default budget. The rest is for frames.
 pub const CROPS_SHARE: f64 = 0.05;
 
+/// The budget (`--memory`) whose share for frames is so large, in whole quarters of a GiB, as a person writes it.
+#[must_use]
+pub fn memory_for_pixels(bytes: u64) -> String {
+    const QUARTER: u64 = 256 << 20;
+    let whole = (bytes as f64 / (1.0 - COMPRESSED_SHARE - CROPS_SHARE)) as u64;
+    let quarters = whole / QUARTER + 1;
+    if quarters.is_multiple_of(4) { format!("{}GiB", quarters / 4) } else { format!("{}MiB", quarters * 256) }
+}
+
 /// The largest picture that is fetched whole; videos have [`SCRATCH_BYTES`]. Photographs of 100 megapixels stay below 200 MB in every format
 /// but uncompressed 16-bit TIFF.
 pub const MAX_OBJECT_BYTES: u64 = 256 << 20;
@@ -29,8 +38,8 @@ pub const MAX_SIDE_PX: u32 = 32_768;
 pub const MAX_JPEG_SCANS: usize = 200;
 
 /// What is read of an object before it is decided whether the rest is wanted: longer than every magic number, and five
-/// packets of MPEG-TS, of 204 bytes at most, wherever the first begins.
-pub const SNIFF_BYTES: usize = 1024;
+/// packets of MPEG-TS or the first box of MP4 behind some thousand bytes of something else.
+pub const SNIFF_BYTES: usize = 4096;
 
 /// Videos up to this size wait in memory, as photographs of that size do: most messages and short clips, and a disk is
 /// spared. With [`MEMORY_FILE_SHARE`] of the budget for compressed bytes at most, so that a few do not fill it.
@@ -163,6 +172,10 @@ pub const DECODER_START_PIXELS: u64 = 24_000_000;
 /// Runs of wanted frames that one decoder is told of; it compares each frame with all of them.
 pub const SEGMENT_RUNS: usize = 64;
 
+/// The same of one that starts at the beginning because it must: an argument of a command has 128 KiB at most, and a run
+/// takes up to 100 bytes. Comparing a frame with all of them takes a tenth of a millisecond.
+pub const SEQUENTIAL_RUNS: usize = 1_000;
+
 /// How far a decoder goes beyond the last wanted frame, where that frame cannot be had.
 pub const DECODE_BEYOND_SECS: f64 = 2.0;
 
@@ -181,17 +194,18 @@ pub const DECODER_ADDRESS_SPACE_BYTES: u64 = 2 << 30;
 /// Address space of ffprobe: it decodes some frames to know the stream. An index that lies about its length takes gigabytes.
 pub const PROBE_ADDRESS_SPACE_BYTES: u64 = 1 << 30;
 
-/// Pictures that a decoder holds: 16 that others may refer to, and those on their way.
-pub const DECODER_PICTURES: u64 = 20;
+/// Pictures that a decoder and its filters hold beside those that others may refer to: the one that is being decoded, and
+/// two between the filters.
+pub const DECODER_PICTURES_ON_THEIR_WAY: u64 = 4;
 
 /// What a decoder takes whatever the size of the video: 50 MB of ffmpeg 5 and its libraries.
 pub const DECODER_BASE_BYTES: u64 = 50 << 20;
 
-/// The longest line of ffprobe that is kept; a packet takes 60.
-pub const PROBE_LINE_BYTES: usize = 4_096;
+/// The longest element of ffprobe's JSON that is kept: a packet takes 200, a stream with its side data two thousand.
+pub const PROBE_ELEMENT_BYTES: usize = 64 << 10;
 
-/// Streams of one container; films with every language and their subtitles have forty.
-pub const MAX_STREAMS: u32 = 64;
+/// Streams of one container: a whole DVB multiplex has a hundred or two. ffmpeg's own limit is 1,000.
+pub const MAX_STREAMS: u32 = 1_000;
 
 /// Decoders that go through pieces of one video side by side. More help only where there is nothing else to do.
 pub const DECODERS_OF_ONE_VIDEO: usize = 4;

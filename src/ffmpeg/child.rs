@@ -18,7 +18,7 @@ use tokio::net::unix::pipe::Receiver;
 
 use super::contain::{CANNOT_START, LayerState};
 use super::process::{End, Process};
-use super::said::Said;
+use super::said::{Said, SaidFrame};
 use crate::error::{Rejection, RejectionClass};
 
 /// What one child may use.
@@ -193,14 +193,14 @@ impl Running {
         Ok(true)
     }
 
-    /// The time in the next line of standard error that begins with `frame:`; None where it has none, and at the end.
+    /// The next line of standard error that is about a frame; None at the end.
     ///
     /// # Errors
     /// As [`Self::read`].
-    pub async fn next_frame_time(&mut self) -> Result<Option<i64>, Rejection> {
+    pub async fn next_frame(&mut self) -> Result<Option<SaidFrame>, Rejection> {
         loop {
-            if let Some(time) = self.said.take_frame() {
-                return Ok(time);
+            if let Some(frame) = self.said.take_frame() {
+                return Ok(Some(frame));
             }
             if self.stderr.is_none() {
                 return Ok(None);

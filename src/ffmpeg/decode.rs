@@ -1,74 +1,99 @@
-//! A segment of a video → its wanted frames as RGB8, upright, with square pixels, by one ffmpeg.
+//! A segment of a video → its wanted frames, upright, with square pixels, by one ffmpeg.
 
-use std::fs::File;
 use std::time::{Duration, Instant};
 
-use image::RgbImage;
+use image::{ImageBuffer, Rgb, RgbImage};
 use tokio::sync::mpsc::Sender;
 
-use super::probe::Video;
+use super::complaint::Severity;
+use super::formats::{decoder_list, seeks};
+use super::matrix;
 use super::segment::Segment;
-use super::{CODECS, Ffmpeg, MEDIA};
+use super::video::Video;
+use super::{Ffmpeg, MediaFile};
 use crate::error::{Rejection, RejectionClass};
 use crate::limits;
 
 /// One frame as the decoder gave it.
 #[derive(Debug)]
 pub struct DecodedFrame {
-    /// When it is shown, in the stream's units.
-    pub time: i64,
-    pub picture: RgbImage,
+    /// Its number in the video.
+    pub index: usize,
+    pub picture: Picture,
+}
+
+/// The samples of a frame.
+#[derive(Debug)]
+pub enum Picture {
+    Sdr(RgbImage),
+    /// 16 bits a sample, by the transfer function that the video states.
+    Hdr(ImageBuffer<Rgb<u16>, Vec<u16>>),
 }
 
 /// How a segment ended.
 #[derive(Debug, Default)]
 pub struct SegmentEnd {
-    /// Frames that were had.
+    /// Frames that were decoded.
     pub frames: usize,
     /// What the decoder complained of, first things first.
     pub complaints: Vec<String>,
     /// How long the decoder was waited for.
     pub busy: Duration,
+    /// The decoder had complained before the next frame, which was not taken.
+    pub is_doubted: bool,
 }
 
 impl Ffmpeg {
-    /// Sends the wanted frames as they come; ends early where nobody takes them.
+    /// Sends the wanted frames as they come; ends early where nobody takes them, and before a frame where the decoder had
+    /// complained of something worse than `accepted`.
     ///
     /// # Errors
     /// A decoder that hangs, takes too long or too much memory, or breaks before its first frame. One that breaks later
     /// ends the segment: its complaints say why.
     pub async fn decode(
         &self,
-        file: &File,
-        demuxer: &str,
+        media: MediaFile<'_>,
         video: &Video,
         segment: &Segment,
-        output: &Sender<DecodedFrame>,
+        accepted: Severity,
+        output: Sender<DecodedFrame>,
     ) -> Result<SegmentEnd, Rejection> {
         let _permit = self.running.acquire().await;
-        let words = self.decode_words(demuxer, video, segment);
-        let limits = self.limits(decoder_bytes(video).saturating_mul(2) + limits::DECODER_ADDRESS_SPACE_BYTES);
+        let words = self.decode_words(media, video, segment);
+        let limits = self.limits(video.decoder_bytes().saturating_mul(2) + limits::DECODER_ADDRESS_SPACE_BYTES);
         let mut waiting = Instant::now();
-        let mut child = self.contained.spawn(&self.ffmpeg, &words, file, &limits)?;
-        let (width, height) = video.size_px;
+        let mut child = self.contained.spawn(&self.ffmpeg, &words, media.file, &limits)?;
+        let (width, height) = video.size_px();
+        let sample_bytes = if video.is_hdr() { 2 } else { 1 };
+        let mut wanted = segment.frames();
         let mut end = SegmentEnd::default();
         let stopped = loop {
-            let mut pixels = vec![0; width as usize * height as usize * 3];
-            match child.read_exact(&mut pixels).await {
+            let mut samples = vec![0; width as usize * height as usize * 3 * sample_bytes];
+            match child.read_exact(&mut samples).await {
                 Ok(true) => {}
                 Ok(false) => break None,
                 Err(rejection) => break Some(rejection),
             }
-            let time = match child.next_frame_time().await {
-                Ok(time) => time,
+            let said = match child.next_frame().await {
+                Ok(said) => said,
                 Err(rejection) => break Some(rejection),
             };
-            let (Some(time), Some(picture)) = (time, RgbImage::from_raw(width, height, pixels)) else {
-                break Some(Rejection::new(RejectionClass::Corrupt, "expected the time of a frame, found none"));
+            let nameless = || Some(Rejection::new(RejectionClass::Corrupt, "expected the time of a frame, found none"));
+            let Some(said) = said else { break nameless() };
+            if said.worst > accepted {
+                end.is_doubted = true;
+                end.complaints = child.complaints();
+                end.busy += waiting.elapsed();
+                return Ok(end);
+            }
+            let index =
+                if video.table.is_counted { wanted.next() } else { said.time.map(|time| video.table.frame_at(time)) };
+            let (Some(index), Some(picture)) = (index, picture(width, height, samples, video.is_hdr())) else {
+                break nameless();
             };
             end.frames += 1;
             end.busy += waiting.elapsed();
-            if output.send(DecodedFrame { time, picture }).await.is_err() {
+            if output.send(DecodedFrame { index, picture }).await.is_err() {
                 return Ok(end);
             }
             waiting = Instant::now();
@@ -88,42 +113,70 @@ impl Ffmpeg {
         Ok(end)
     }
 
-    fn decode_words(&self, demuxer: &str, video: &Video, segment: &Segment) -> Vec<String> {
-        let Video { table, size_px: (width, height), .. } = video;
+    fn decode_words(&self, media: MediaFile<'_>, video: &Video, segment: &Segment) -> Vec<String> {
+        let table = &video.table;
         let mut words: Vec<String> = ["-nostdin", "-hide_banner"].map(str::to_owned).to_vec();
-        words.extend(Self::words(demuxer));
+        words.extend(Self::words(media.demuxer));
         // ffprobe must open what it does not know, to say what it is; what is decoded further is of the list.
-        words.extend(["-codec_whitelist".to_owned(), format!("{},libdav1d", CODECS.join(","))]);
+        words.extend(["-codec_whitelist".to_owned(), decoder_list()]);
         let mut push = |more: &[&str]| words.extend(more.iter().map(|word| (*word).to_owned()));
         push(&["-max_pixels", &limits::MAX_PIXELS.to_string()]);
         // Several segments run side by side, so each has one thread; and what a broken stream looks like must not depend
-        // on how many there are.
+        // on how many there are. Filters stay as they are where the size changes, since they count frames.
         push(&["-threads", "1", "-copyts", "-noaccurate_seek", "-seek_timestamp", "1"]);
+        push(&["-noautorotate", "-reinit_filter", "0"]);
         if segment.keys_only && !video.has_decode_times_only {
             push(&["-skip_frame", "nokey"]);
         }
-        if let Some(seek_s) = segment.seek_s(table, demuxer == "mpegts", video.reorders) {
+        if let Some(seek_s) = segment.seek_s(table, seeks(media.demuxer), video.reorders) {
             push(&["-ss", &format!("{seek_s:.6}")]);
         }
-        let end = table.time(segment.last_wanted()) + table.time_base.units(limits::DECODE_BEYOND_SECS).max(1);
-        // Printed where the stream's own times still hold, and before the frame itself is written.
-        let print = "metadata=mode=add:key=k:value=v,metadata=mode=print:key=k:direct=1:file='pipe\\:2'";
-        let deinterlace = if video.may_be_interlaced { "estdif=mode=frame:deint=interlaced," } else { "" };
-        let filters = format!(
-            "trim=end_pts={end},select='{}',{print},{deinterlace}scale={width}:{height},setsar=1,format=rgb24",
-            segment.select(table)
-        );
-        push(&["-i", MEDIA, "-map", "0:V:0", "-an", "-sn", "-dn", "-vf", &filters]);
+        let filters = filters(video, segment);
+        push(&["-i", &media.url(), "-map", &format!("0:{}", video.stream), "-an", "-sn", "-dn", "-vf", &filters]);
         push(if self.release() >= (5, 1) { &["-fps_mode", "passthrough"] } else { &["-vsync", "passthrough"] });
-        push(&["-frames:v", &segment.wanted().to_string(), "-f", "rawvideo", "-pix_fmt", "rgb24", "pipe:1"]);
+        let format = pixel_format(video);
+        push(&["-frames:v", &segment.wanted().to_string(), "-f", "rawvideo", "-pix_fmt", format, "pipe:1"]);
         words
     }
 }
 
-/// What a decoder holds of a video: the pictures that others refer to, as they are decoded.
-#[must_use]
-pub fn decoder_bytes(video: &Video) -> u64 {
-    let (width, height) = video.coded_px;
-    let picture_bytes = u64::from(width) * u64::from(height) * video.pixel_half_bytes / 2;
-    picture_bytes * limits::DECODER_PICTURES + limits::DECODER_BASE_BYTES
+fn pixel_format(video: &Video) -> &'static str {
+    if video.is_hdr() { "rgb48le" } else { "rgb24" }
+}
+
+fn filters(video: &Video, segment: &Segment) -> String {
+    let table = &video.table;
+    let ((coded_width, coded_height), (width, height)) = (video.coded_px, video.square_px);
+    let trim = if table.is_counted {
+        String::new()
+    } else {
+        let end = table.time(segment.last_wanted()) + table.time_base.units(limits::DECODE_BEYOND_SECS).max(1);
+        format!("trim=end_pts={end},")
+    };
+    // Printed where the stream's own times still hold, and before the frame itself is written.
+    let print = "metadata=mode=add:key=k:value=v,metadata=mode=print:key=k:direct=1:file='pipe\\:2'";
+    let deinterlace = if video.may_be_interlaced { "estdif=mode=frame:deint=interlaced," } else { "" };
+    let matrix = if video.is_hdr() { ":in_color_matrix=bt2020:flags=bicubic+accurate_rnd+full_chroma_int" } else { "" };
+    // A frame of another size than the first keeps its shape: it is fitted in, with black around it.
+    let fit = format!("min({width}/(iw*sar),{height}/ih)");
+    let side = |full: u32, own: &str| {
+        format!("'if(eq(iw,{coded_width})*eq(ih,{coded_height}),{full},max(1,round({own}*{fit})))'")
+    };
+    format!(
+        "{trim}select='{}',{print},{deinterlace}scale=w={}:h={}:eval=frame{matrix},setsar=1,format={},\
+         pad={width}:{height}:(ow-iw)/2:(oh-ih)/2:eval=frame{}",
+        segment.select(table),
+        side(width, "iw*sar"),
+        side(height, "ih"),
+        pixel_format(video),
+        matrix::filters(video.orientation)
+    )
+}
+
+fn picture(width: u32, height: u32, samples: Vec<u8>, is_hdr: bool) -> Option<Picture> {
+    if !is_hdr {
+        return RgbImage::from_raw(width, height, samples).map(Picture::Sdr);
+    }
+    let samples = samples.chunks_exact(2).map(|bytes| u16::from_le_bytes([bytes[0], bytes[1]])).collect();
+    ImageBuffer::from_raw(width, height, samples).map(Picture::Hdr)
 }

@@ -8,16 +8,24 @@
 //! A video is decoded by somebody else's C code, and its author may mean harm: so never in this process, and never by
 //! name. The file is the child's standard input, and what the child may do stands in [`contain`].
 
+pub mod answer;
 pub mod child;
+pub mod complaint;
 pub mod contain;
 pub mod decode;
+pub mod formats;
+mod json;
+pub mod matrix;
 pub mod offer;
 pub mod probe;
 pub mod process;
 pub mod said;
 pub mod segment;
 pub mod table;
+pub mod times;
+pub mod video;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,8 +42,25 @@ const MEDIA: &str = "file:/proc/self/fd/0";
 #[cfg(not(target_os = "linux"))]
 const MEDIA: &str = "file:/dev/fd/0";
 
-/// The codecs that are decoded, as ffmpeg calls them and as the column `codec` does.
-pub const CODECS: [&str; 7] = ["h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mjpeg"];
+/// A file, and how ffmpeg is to read it.
+#[derive(Debug, Clone, Copy)]
+pub struct MediaFile<'a> {
+    pub file: &'a File,
+    /// The one demuxer that may look at it.
+    pub demuxer: &'a str,
+    /// Bytes of something else before the container begins.
+    pub skip_bytes: u64,
+}
+
+impl MediaFile<'_> {
+    /// What it is called in the child.
+    fn url(&self) -> String {
+        match self.skip_bytes {
+            0 => MEDIA.to_owned(),
+            skip => format!("subfile,,start,{skip},end,0,,:{MEDIA}"),
+        }
+    }
+}
 
 /// ffmpeg and ffprobe, found and asked for their version.
 #[derive(Debug, Clone)]
@@ -130,20 +155,18 @@ impl Ffmpeg {
     fn words(demuxer: &str) -> Vec<String> {
         let max_alloc = limits::DECODER_MAX_ALLOC_BYTES.to_string();
         let max_streams = limits::MAX_STREAMS.to_string();
+        let demuxers = formats::demuxer_list();
         let words = [
             ["-v", "error"],
             ["-max_alloc", &max_alloc],
-            ["-protocol_whitelist", "file,pipe"],
-            ["-format_whitelist", FORMATS],
+            ["-protocol_whitelist", "file,pipe,subfile"],
+            ["-format_whitelist", &demuxers],
             ["-max_streams", &max_streams],
             ["-f", demuxer],
         ];
         words.as_flattened().iter().map(ToString::to_string).collect()
     }
 }
-
-/// Every name of the demuxers that are used: ffmpeg compares the whole list of a demuxer's names.
-const FORMATS: &str = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts";
 
 fn missing(what: &str, why: &dyn std::fmt::Display) -> Error {
     Error::Usage(format!(

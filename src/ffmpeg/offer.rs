@@ -4,8 +4,9 @@ use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
+use super::Ffmpeg;
 use super::child::{ChildLimits, Contained};
-use super::{CODECS, Ffmpeg};
+use super::formats::{CODECS, DEMUXERS};
 use crate::error::{Rejection, RejectionClass};
 
 /// Saying it takes a tenth of a second; the libraries that are loaded for it take most of the address space.
@@ -29,9 +30,8 @@ impl Ffmpeg {
     /// An ffmpeg that does not start in its containment.
     pub async fn decoders(&self) -> Result<Vec<(&'static str, bool)>, Rejection> {
         let names = self.listed("-decoders").await?;
-        // The decoder that is called av1 only hands over to a graphics card.
-        let has = |codec: &str| names.iter().any(|name| name == if codec == "av1" { "libdav1d" } else { codec });
-        Ok(CODECS.into_iter().map(|codec| (codec, has(codec))).collect())
+        let has = |decoder: &str| names.iter().any(|name| name == decoder);
+        Ok(CODECS.into_iter().map(|codec| (codec.name, has(codec.decoder))).collect())
     }
 
     /// Containers that are read, each with whether this ffmpeg reads it.
@@ -41,7 +41,7 @@ impl Ffmpeg {
     pub async fn demuxers(&self) -> Result<Vec<(&'static str, bool)>, Rejection> {
         let names = self.listed("-demuxers").await?;
         let has = |demuxer: &str| names.iter().flat_map(|name| name.split(',')).any(|name| name == demuxer);
-        Ok(["mov", "matroska", "avi", "mpegts"].into_iter().map(|demuxer| (demuxer, has(demuxer))).collect())
+        Ok(DEMUXERS.into_iter().map(|demuxer| (demuxer.name, has(demuxer.name))).collect())
     }
 
     /// Whether it knows every word that it is told.

@@ -1,131 +1,310 @@
-//! A file → what video is in it, by ffprobe: codec, size, orientation, and when each frame is shown. Nothing is decoded
-//! but what it takes to know the stream; and all of VP8, whose containers do not say which packets are shown, and of
-//! AVI with reordered frames where key frames are wanted, because it does not say where those are shown.
+//! A file → what video is in it, by ffprobe: codec, size, orientation, and when each frame is shown.
+//!
+//! What the container says is enough where its times tell the frames apart. Where they do not, every frame is decoded once
+//! to count them. Some kinds of file are asked for more:
+//! - VP8 does not say which packets are shown, so its frames are decoded. VP9 packets that show nothing are joined to the
+//!   next one by ffmpeg's own filter first.
+//! - AVI says when a frame is decoded, not when it is shown: the decoder says by how much that is late.
+//! - The containers of most codecs state a size that need not be the stream's: the first frame is decoded for it.
+//! - A recording that begins in the middle has packets that no decoder shows: its first group is decoded.
 
-use std::fs::File;
-
+use super::answer::{Answer, Frame, Stream};
 use super::child::Running;
-use super::table::{FrameTable, Packet, TimeBase, check_packets};
-use super::{CODECS, Ffmpeg, MEDIA};
+use super::formats::{CODECS, Codec, codec_named};
+use super::table::{FrameTable, Packet, TimeBase, begins_in_the_middle, irregularity};
+use super::times::repair;
+use super::video::Video;
+use super::{Ffmpeg, MediaFile};
 use crate::error::{Rejection, RejectionClass};
 use crate::limits;
 
-/// What a file's first video stream that is no cover picture holds.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Video {
-    pub codec: &'static str,
-    /// As coded.
-    pub coded_px: (u32, u32),
-    /// Of one decoded pixel, all planes together, in half bytes.
-    pub pixel_half_bytes: u64,
-    /// As a viewer sees it: turned upright, with square pixels.
-    pub size_px: (u32, u32),
-    /// Whether lines may have been taken at different times.
-    pub may_be_interlaced: bool,
-    /// Frames are stored in another order than they are shown.
-    pub reorders: bool,
-    /// Its times say when a frame is decoded; how much later it is shown depends on what was decoded before.
-    pub has_decode_times_only: bool,
-    pub table: FrameTable,
-}
+const STREAM: &str = "stream=index,codec_name,codec_tag,codec_tag_string,pix_fmt,width,height,sample_aspect_ratio,has_b_frames,level,\
+                      field_order,time_base,avg_frame_rate,r_frame_rate,color_transfer:\
+                      stream_disposition=default,attached_pic,timed_thumbnails:\
+                      stream_side_data=side_data_type,displaymatrix,dv_profile,dv_bl_signal_compatibility_id:format=start_time";
+const PACKET: &str = "packet=stream_index,pts,dts,duration,flags:packet_side_data=side_data_type";
+const FRAME: &str = "frame=best_effort_timestamp,duration,pkt_duration,key_frame,width,height,pix_fmt,color_transfer:\
+                     frame_side_data=side_data_type,displaymatrix";
 
-/// What was asked for, as ffprobe says it.
-#[derive(Debug, Default)]
-struct Answer {
-    packets: Vec<Packet>,
-    stream: Option<Stream>,
-    start_s: Option<f64>,
-}
+/// Packets from which a decoder gives its first frame: as many as it may hold back, twice.
+const FIRST_FRAME_PACKETS: usize = 32;
 
-#[derive(Debug, Default)]
-struct Stream {
-    codec: String,
-    width_px: u32,
-    height_px: u32,
-    pixel_aspect: Option<(u32, u32)>,
-    rotation_degrees: f64,
-    field_order: String,
-    /// Frames are stored in another order than they are shown.
-    has_b_frames: bool,
-    time_base: Option<TimeBase>,
-    pixel_format: String,
+/// ffprobe on one file.
+struct Probe<'a> {
+    ffmpeg: &'a Ffmpeg,
+    media: MediaFile<'a>,
 }
-
-const STREAM: &str = "stream=codec_name,pix_fmt,width,height,sample_aspect_ratio,has_b_frames,field_order,time_base:stream_tags=rotate:\
-                      stream_side_data=rotation:format=start_time";
 
 impl Ffmpeg {
     /// `wants_keys`: whether it matters which frames are key frames, beyond where decoding can start.
     ///
     /// # Errors
-    /// The row's rejection: no video stream, a codec that is not decoded, a file that breaks its format's rules.
-    pub async fn probe(&self, file: &File, demuxer: &str, wants_keys: bool) -> Result<Video, Rejection> {
-        let packets = format!("packet=pts,dts,duration,flags:{STREAM}");
-        let answer = self.ask(file, demuxer, &["-show_entries", &packets]).await?;
-        let Some(stream) = answer.stream else {
-            let message = "expected a video stream, found none (sound, or cover pictures alone)";
-            return Err(Rejection::new(RejectionClass::NoVideo, message));
-        };
-        let Some(codec) = CODECS.into_iter().find(|codec| *codec == stream.codec) else {
-            let message = format!("expected one of the codecs {}, found {}", CODECS.join(", "), stream.codec);
+    /// The row's rejection: no video stream, a codec that is not decoded, an encrypted stream, a file that breaks its
+    /// format's rules.
+    pub async fn probe(&self, media: MediaFile<'_>, wants_keys: bool) -> Result<Video, Rejection> {
+        let probe = Probe { ffmpeg: self, media };
+        let answer = probe.ask("v", &["-show_entries", &format!("{PACKET}:{STREAM}")]).await?;
+        let start_s = answer.start_s;
+        let (stream, packets) = chosen(answer)?;
+        check_decodable(&stream, &packets)?;
+        let Some(codec) = codec_named(&stream.codec_name) else {
+            let known = CODECS.map(|codec| codec.name).join(", ");
+            let found = if stream.codec_name.is_empty() { "one that ffmpeg does not know" } else { &stream.codec_name };
+            let tag = match stream.codec_tag_string.as_str() {
+                "" | "[0][0][0][0]" => String::new(),
+                tag => format!(" ({tag})"),
+            };
+            let message = format!("a video whose codec is not decoded: expected one of {known}, found {found}{tag}");
             return Err(Rejection::new(RejectionClass::Unsupported, message));
         };
-        let time_base = stream.time_base.ok_or_else(|| {
+        let time_base = stream.time_base().ok_or_else(|| {
             Rejection::new(RejectionClass::Corrupt, "expected a time base of the video stream, found none")
         })?;
-        let start = answer.start_s.map(|seconds| (seconds / time_base.seconds(1)).round() as i64);
-        let no_pts = |packet: &Packet| packet.pts.is_none() && !packet.is_hidden;
-        let has_decode_times_only = codec != "vp8" && answer.packets.iter().any(no_pts);
-        let keys_are_elsewhere = wants_keys && has_decode_times_only && stream.has_b_frames;
-        let table = if codec == "vp8" || keys_are_elsewhere {
-            let frames = ["-show_entries", "frame=best_effort_timestamp,duration,pkt_duration,key_frame"];
-            let mut frames = self.ask(file, demuxer, &frames).await?.packets;
-            fill_in(&mut frames);
-            FrameTable::new(time_base, &frames, start.filter(|_| !has_decode_times_only))?
+        let start = start_s.map(|seconds| (seconds / time_base.seconds(1)).round() as i64);
+        probe.video(stream, packets, codec, time_base, start, wants_keys).await
+    }
+}
+
+impl Probe<'_> {
+    async fn video(
+        &self,
+        stream: Stream,
+        packets: Vec<Packet>,
+        codec: Codec,
+        time_base: TimeBase,
+        start: Option<i64>,
+        wants_keys: bool,
+    ) -> Result<Video, Rejection> {
+        let has_no_pts = packets.iter().all(|packet| packet.pts.is_none() || packet.is_hidden);
+        let has_decode_times_only = has_no_pts && packets.iter().all(|packet| packet.dts.is_some());
+        let keys_are_elsewhere = wants_keys && has_decode_times_only && stream.has_b_frames > 0;
+        let packets = if codec.name == "vp9" { self.joined(&stream).await?.unwrap_or(packets) } else { packets };
+        let by_decode_time = || packets.iter().map(|packet| Packet { pts: packet.dts, ..*packet }).collect::<Vec<_>>();
+        // Which packets of VP8 are shown only a decoder tells, and then its frames have times.
+        let is_decoded_first = codec.name == "vp8" || keys_are_elsewhere;
+        let irregular = match (is_decoded_first, has_decode_times_only) {
+            (true, _) => None,
+            (false, true) => irregularity(&by_decode_time(), time_base),
+            (false, false) => irregularity(&packets, time_base),
+        };
+        let states_size = matches!(codec.name, "h264" | "hevc") && !has_decode_times_only;
+        let frames = match irregular {
+            _ if is_decoded_first => self.frames(&stream, None).await?,
+            Some(_) => self.frames(&stream, None).await?,
+            None if !states_size => self.frames(&stream, Some(FIRST_FRAME_PACKETS)).await?,
+            // Of H.264 and HEVC ffprobe has decoded some frames to know the stream.
+            None => vec![],
+        };
+        let first = frames.first();
+        let mut note = None;
+        let table = if let Some(why) = irregular {
+            let (table, found) = counted(&frames, &stream, time_base, start)?;
+            note = Some(format!("{why}; {found}"));
+            table
+        } else if is_decoded_first {
+            let mut shown: Vec<Packet> = frames.iter().map(Packet::from).collect();
+            fill_in(&mut shown);
+            FrameTable::new(time_base, &shown, start.filter(|_| !has_decode_times_only))?
         } else if has_decode_times_only {
-            // AVI says when a frame is decoded, not when it is shown: the order of the shown is known, and the decoder
-            // says by how much it is late.
-            let packets: Vec<Packet> =
-                answer.packets.iter().map(|packet| Packet { pts: packet.dts, ..*packet }).collect();
-            let first = ["-read_intervals", "%+#32", "-show_entries", "frame=best_effort_timestamp,key_frame"];
-            let first = self.ask(file, demuxer, &first).await?.packets.iter().find_map(|frame| frame.pts);
-            let table = FrameTable::new(time_base, &packets, None)?;
-            match first {
-                Some(first) => table.shifted_to(first)?,
+            let table = FrameTable::new(time_base, &by_decode_time(), None)?;
+            match first.and_then(|frame| frame.best_effort_timestamp) {
+                Some(time) => table.shifted_to(time)?,
                 None => table,
             }
         } else {
-            FrameTable::new(time_base, &answer.packets, start)?
+            let table = FrameTable::new(time_base, &packets, start)?;
+            match begins_in_the_middle(&packets) && !codec.is_intra_only {
+                true => self.without_unseen(table, &stream, &packets).await?,
+                false => table,
+            }
         };
-        Ok(Video {
-            codec,
-            coded_px: (stream.width_px, stream.height_px),
-            pixel_half_bytes: pixel_half_bytes(&stream.pixel_format),
-            size_px: stream.upright_size_px()?,
-            // A filter for interlaced lines wants three of them.
-            may_be_interlaced: stream.field_order != "progressive" && stream.height_px >= 3,
-            reorders: stream.has_b_frames,
-            has_decode_times_only,
-            table,
-        })
+        if table.is_stray && note.is_none() {
+            note =
+                Some("the time of the last frame is far behind all others, and is not part of the duration".to_owned());
+        }
+        Video::new(codec, &stream, first, table, has_decode_times_only, note)
     }
 
-    async fn ask(&self, file: &File, demuxer: &str, question: &[&str]) -> Result<Answer, Rejection> {
-        let mut words = Self::words(demuxer);
-        words.extend(["-select_streams", "V:0", "-of", "compact"].map(str::to_owned));
+    /// Decodes the first group of pictures, and leaves out the frames before the first one that comes of it.
+    async fn without_unseen(
+        &self,
+        table: FrameTable,
+        stream: &Stream,
+        packets: &[Packet],
+    ) -> Result<FrameTable, Rejection> {
+        let keys = packets.iter().enumerate().filter(|(_, packet)| packet.is_key).map(|(at, _)| at);
+        let group = keys.filter(|at| *at > 0).nth(usize::from(!packets[0].is_key)).unwrap_or(packets.len());
+        let frames = self.frames(stream, Some(group + FIRST_FRAME_PACKETS)).await?;
+        let first = frames.iter().filter_map(|frame| frame.best_effort_timestamp).min();
+        Ok(first.map_or(table.clone(), |first| table.from(first)))
+    }
+
+    /// Frames as a decoder gives them: all of them, or those of the first packets.
+    async fn frames(&self, stream: &Stream, of_packets: Option<usize>) -> Result<Vec<Frame>, Rejection> {
+        let interval = of_packets.map(|packets| format!("%+#{packets}"));
+        let mut question = vec!["-threads", "1", "-show_entries", FRAME];
+        if let Some(interval) = &interval {
+            question.extend(["-read_intervals", interval]);
+        }
+        Ok(self.ask(&stream.index.to_string(), &question).await?.frames)
+    }
+
+    /// The packets of a VP9 stream, each with those that show nothing joined to the next one that does: what a packet that
+    /// is counted as a frame must be. None where ffmpeg cannot do so.
+    async fn joined(&self, stream: &Stream) -> Result<Option<Vec<Packet>>, Rejection> {
+        let mut words: Vec<String> = ["-nostdin", "-hide_banner"].map(str::to_owned).to_vec();
+        words.extend(Ffmpeg::words(self.media.demuxer));
+        let (map, url) = (format!("0:{}", stream.index), self.media.url());
+        let more = ["-copyts", "-i", &url, "-map", &map, "-c", "copy", "-bsf:v", "vp9_superframe"];
+        words.extend(more.map(str::to_owned));
+        words.extend(["-avoid_negative_ts", "disabled", "-f", "framecrc", "pipe:1"].map(str::to_owned));
+        let _permit = self.ffmpeg.running.acquire().await;
+        let limits = self.ffmpeg.limits(limits::PROBE_ADDRESS_SPACE_BYTES);
+        let mut child = self.ffmpeg.contained.spawn(&self.ffmpeg.ffmpeg, &words, self.media.file, &limits)?;
+        let mut packets = vec![];
+        let mut line = vec![];
+        read(&mut child, |bytes| {
+            for byte in bytes {
+                if *byte == b'\n' {
+                    packets.extend(framecrc_packet(&String::from_utf8_lossy(&line)));
+                    line.clear();
+                } else if line.len() < limits::PROBE_ELEMENT_BYTES {
+                    line.push(*byte);
+                }
+            }
+            super::table::check_packets(packets.len())
+        })
+        .await?;
+        let is_whole = child.finish().await.is_ok();
+        Ok((is_whole && !packets.is_empty()).then_some(packets))
+    }
+
+    async fn ask(&self, streams: &str, question: &[&str]) -> Result<Answer, Rejection> {
+        let mut words = Ffmpeg::words(self.media.demuxer);
+        words.extend(["-select_streams", streams, "-of", "json=compact=1"].map(str::to_owned));
         words.extend(question.iter().map(|word| (*word).to_owned()));
-        words.push(MEDIA.to_owned());
-        let _permit = self.running.acquire().await;
-        let limits = self.limits(limits::PROBE_ADDRESS_SPACE_BYTES);
-        let mut child = self.contained.spawn(&self.ffprobe, &words, file, &limits)?;
-        let answer = read(&mut child).await?;
+        words.push(self.media.url());
+        let _permit = self.ffmpeg.running.acquire().await;
+        let limits = self.ffmpeg.limits(limits::PROBE_ADDRESS_SPACE_BYTES);
+        let mut child = self.ffmpeg.contained.spawn(&self.ffmpeg.ffprobe, &words, self.media.file, &limits)?;
+        let mut answer = Answer::default();
+        read(&mut child, |bytes| answer.take(bytes)).await?;
         match child.finish().await {
             Ok(_) => Ok(answer),
             // Enough was read all the same: what the end is missing the decoder will say.
-            Err(rejection) if answer.stream.is_some() && rejection.class == RejectionClass::Corrupt => Ok(answer),
+            Err(rejection)
+                if rejection.class == RejectionClass::Corrupt
+                    && !(answer.streams.is_empty() && answer.frames.is_empty()) =>
+            {
+                Ok(answer)
+            }
             Err(rejection) => Err(rejection),
         }
     }
+}
+
+async fn read(child: &mut Running, mut take: impl FnMut(&[u8]) -> Result<(), Rejection>) -> Result<(), Rejection> {
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match child.read(&mut buffer).await? {
+            0 => return Ok(()),
+            count => take(&buffer[..count])?,
+        }
+    }
+}
+
+/// The stream that is decoded, and its packets: of those that move and have packets the first that the container marks
+/// as its default, else the first.
+fn chosen(answer: Answer) -> Result<(Stream, Vec<Packet>), Rejection> {
+    let Answer { streams, packets, .. } = answer;
+    let moving: Vec<Stream> = streams.into_iter().filter(Stream::is_moving).collect();
+    if moving.is_empty() {
+        let message = "expected a video stream, found none (sound, or cover pictures alone)";
+        return Err(Rejection::new(RejectionClass::NoVideo, message));
+    }
+    let has_packets = |stream: &&Stream| packets.iter().any(|(index, _)| *index == stream.index);
+    let is_default = |stream: &&&Stream| stream.disposition.default == 1;
+    let filled: Vec<&Stream> = moving.iter().filter(has_packets).collect();
+    let Some(stream) = filled.iter().find(is_default).or(filled.first()) else {
+        // What is in it the stream says all the same.
+        return match moving.into_iter().find(|stream| codec_named(&stream.codec_name).is_none()) {
+            Some(stream) => Ok((stream, vec![])),
+            None => Err(Rejection::new(
+                RejectionClass::Corrupt,
+                "expected frames, found a video stream without any (a file that breaks off, or one whose content is elsewhere)",
+            )),
+        };
+    };
+    let stream = (*stream).clone();
+    let packets = packets.into_iter().filter(|(index, _)| *index == stream.index).map(|(_, packet)| packet).collect();
+    Ok((stream, packets))
+}
+
+/// # Errors
+/// What nobody can see right without a key, or without what only Dolby's decoders know.
+fn check_decodable(stream: &Stream, packets: &[Packet]) -> Result<(), Rejection> {
+    let encrypted = packets.iter().filter(|packet| packet.is_encrypted).count();
+    // MPEG-TS: stream types 0xDB and 0xDC of SAMPLE-AES.
+    let is_sample_aes = ["0x00db", "0x00dc"].contains(&stream.codec_tag.as_str());
+    if encrypted > 0 || is_sample_aes {
+        let clear = packets.len() - encrypted;
+        let some = match clear {
+            _ if is_sample_aes => String::new(),
+            0 => String::new(),
+            clear => format!("; {clear} of its {} frames are not, and are not looked at alone", packets.len()),
+        };
+        let message = format!("expected a video that can be seen without a key, found an encrypted one{some}");
+        return Err(Rejection::new(RejectionClass::Encrypted, message));
+    }
+    let is_bare = |data: &&super::answer::SideData| {
+        data.dv_profile == Some(5) && data.dv_bl_signal_compatibility_id.unwrap_or(0) == 0
+    };
+    if stream.side_data_list.iter().any(|data| is_bare(&data)) {
+        let message = "Dolby Vision profile 5: expected a profile whose colours other decoders show right (7 or 8), found one \
+                       that only Dolby's decoders do";
+        return Err(Rejection::new(RejectionClass::Unsupported, message));
+    }
+    Ok(())
+}
+
+/// The table of frames that were all decoded to count them, and what was found.
+fn counted(
+    frames: &[Frame],
+    stream: &Stream,
+    time_base: TimeBase,
+    start: Option<i64>,
+) -> Result<(FrameTable, String), Rejection> {
+    let given: Vec<Option<i64>> = frames.iter().map(|frame| frame.best_effort_timestamp).collect();
+    let durations = frames.iter().filter_map(|frame| frame.duration).filter(|duration| *duration > 0);
+    let rate = stream.frame_rate().map(|rate| time_base.units(1.0 / rate.max(1e-3)));
+    let mut between: Vec<i64> =
+        given.windows(2).filter_map(|pair| pair[1]?.checked_sub(pair[0]?)).filter(|step| *step > 0).collect();
+    between.sort_unstable();
+    let usual = between.get(between.len() / 2).copied();
+    let step = durations.min().or(rate).or(usual).unwrap_or(1).max(1);
+    let in_bounds = |time: &i64| (-(1 << 53)..=1 << 53).contains(time);
+    let given: Vec<Option<i64>> = given.into_iter().map(|time| time.filter(in_bounds)).collect();
+    let repaired = repair(&given, step);
+    let is_key: Vec<bool> = frames.iter().map(|frame| frame.key_frame == 1).collect();
+    let start = start.filter(|_| given.iter().any(Option::is_some));
+    let found = match (repaired.restarts, repaired.made_up) {
+        (0, made_up) if made_up == frames.len() => {
+            format!("its {made_up} frames were counted, and shown at the rate that it states")
+        }
+        (0, 0) => format!("its {} frames were counted", frames.len()),
+        (0, made_up) => {
+            format!(
+                "its {} frames were counted, and {made_up} of them were given times between those of their neighbours",
+                frames.len()
+            )
+        }
+        (1, _) => format!("its {} frames were counted, and times count on where the clock starts again", frames.len()),
+        (restarts, _) => format!(
+            "its {} frames were counted, and times count on where the clock starts again ({restarts} times)",
+            frames.len()
+        ),
+    };
+    Ok((FrameTable::counted(time_base, repaired.times, &is_key, step, start)?, found))
 }
 
 /// The frames that a decoder still held at the end of the file come without a time: each where the one before it ends,
@@ -138,119 +317,27 @@ fn fill_in(frames: &mut [Packet]) {
     }
 }
 
-/// Line by line, so that a long video's packets are never all there as text.
-async fn read(child: &mut Running) -> Result<Answer, Rejection> {
-    let mut answer = Answer::default();
-    let (mut buffer, mut line) = (vec![0; 1 << 16], vec![]);
-    loop {
-        let count = child.read(&mut buffer).await?;
-        if count == 0 {
-            break;
-        }
-        for byte in &buffer[..count] {
-            if *byte == b'\n' {
-                answer.take(&String::from_utf8_lossy(&line))?;
-                line.clear();
-            } else if line.len() < limits::PROBE_LINE_BYTES {
-                line.push(*byte);
-            }
-        }
+/// A line such as `0,  40,  40,  40,  225, 0x51276d1d, F=0x0`: stream, dts, pts, duration, bytes, checksum, and flags
+/// where it is no key.
+fn framecrc_packet(line: &str) -> Option<Packet> {
+    let fields: Vec<&str> = line.split(',').map(str::trim).collect();
+    if line.starts_with('#') || fields.len() < 6 {
+        return None;
     }
-    answer.take(&String::from_utf8_lossy(&line))?;
-    Ok(answer)
+    let number = |at: usize| fields[at].parse().ok();
+    let is_key = !fields[6..].contains(&"F=0x0");
+    Some(Packet { pts: number(2), dts: number(1), duration: number(3), is_key, is_hidden: false, is_encrypted: false })
 }
 
-impl Answer {
-    fn take(&mut self, line: &str) -> Result<(), Rejection> {
-        let mut fields = line.split('|');
-        let section = fields.next().unwrap_or_default();
-        let fields = fields.filter_map(|field| field.split_once('='));
-        match section {
-            "packet" | "frame" => {
-                check_packets(self.packets.len() + 1)?;
-                self.packets.push(packet(fields));
-            }
-            "stream" => self.stream = Some(stream(fields)),
-            "format" => {
-                self.start_s =
-                    fields.into_iter().find_map(|(key, value)| (key == "start_time").then(|| value.parse().ok())?)
-            }
-            _ => {}
+impl From<&Frame> for Packet {
+    fn from(frame: &Frame) -> Self {
+        Self {
+            pts: frame.best_effort_timestamp,
+            dts: None,
+            duration: frame.duration,
+            is_key: frame.key_frame == 1,
+            is_hidden: false,
+            is_encrypted: false,
         }
-        Ok(())
-    }
-}
-
-fn packet<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>) -> Packet {
-    let mut packet = Packet { pts: None, dts: None, duration: None, is_key: false, is_hidden: false };
-    for (key, value) in fields {
-        match key {
-            "pts" | "best_effort_timestamp" => packet.pts = value.parse().ok(),
-            "dts" => packet.dts = value.parse().ok(),
-            "duration" | "pkt_duration" => packet.duration = value.parse().ok(),
-            "key_frame" => packet.is_key = value == "1",
-            "flags" => (packet.is_key, packet.is_hidden) = (value.contains('K'), value.contains('D')),
-            _ => {}
-        }
-    }
-    packet
-}
-
-fn stream<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>) -> Stream {
-    let ratio = |value: &str, between: char| -> Option<(u32, u32)> {
-        let (num, den) = value.split_once(between)?;
-        Some((num.parse().ok().filter(|n| *n > 0)?, den.parse().ok().filter(|n| *n > 0)?))
-    };
-    let mut stream = Stream::default();
-    for (key, value) in fields {
-        match key {
-            "codec_name" => value.clone_into(&mut stream.codec),
-            "width" => stream.width_px = value.parse().unwrap_or(0),
-            "height" => stream.height_px = value.parse().unwrap_or(0),
-            "sample_aspect_ratio" => stream.pixel_aspect = ratio(value, ':'),
-            "has_b_frames" => stream.has_b_frames = value != "0",
-            "field_order" => value.clone_into(&mut stream.field_order),
-            "pix_fmt" => value.clone_into(&mut stream.pixel_format),
-            "time_base" => stream.time_base = ratio(value, '/').map(|(num, den)| TimeBase { num, den }),
-            "rotation" => stream.rotation_degrees = value.parse().unwrap_or(0.0),
-            _ => {}
-        }
-    }
-    stream
-}
-
-/// By ffmpeg's name of the format, such as `yuv420p10le`; the most that there is for one that tells nothing.
-fn pixel_half_bytes(format: &str) -> u64 {
-    let has = |words: &[&str]| words.iter().any(|word| format.contains(word));
-    let samples = if has(&["420", "411", "410", "nv12", "nv21", "p010"]) {
-        3
-    } else if has(&["422", "440"]) {
-        4
-    } else if format.starts_with("gray") {
-        2
-    } else {
-        6
-    };
-    let alpha = if format.starts_with("yuva") || format.starts_with("gbrap") { 2 } else { 0 };
-    let is_deep = format.ends_with("le") || format.ends_with("be") || ["", "unknown"].contains(&format);
-    (samples + alpha) * if is_deep { 2 } else { 1 }
-}
-
-impl Stream {
-    /// ffmpeg turns by quarters; other angles stay in a frame of the same size.
-    fn upright_size_px(&self) -> Result<(u32, u32), Rejection> {
-        if self.width_px == 0 || self.height_px == 0 {
-            let message = format!("expected a video with a size, found {}×{}", self.width_px, self.height_px);
-            return Err(Rejection::new(RejectionClass::Corrupt, message));
-        }
-        let stretch = self.pixel_aspect.map_or(1.0, |(num, den)| f64::from(num) / f64::from(den));
-        // Nobody films with pixels four times as wide as they are high: such a ratio is noise.
-        let stretch = if (0.25..=4.0).contains(&stretch) { stretch } else { 1.0 };
-        let (width, height) = (f64::from(self.width_px), f64::from(self.height_px));
-        // The side that is too short grows: nothing that was filmed is lost.
-        let (width, height) = if stretch >= 1.0 { (width * stretch, height) } else { (width, height / stretch) };
-        let (width, height) = (width.round() as u32, height.round() as u32);
-        let quarter = (self.rotation_degrees.rem_euclid(180.0) - 90.0).abs() <= 1.0;
-        Ok(if quarter { (height, width) } else { (width, height) })
     }
 }

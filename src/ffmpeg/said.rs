@@ -4,7 +4,8 @@
 
 use std::collections::VecDeque;
 
-use super::CODECS;
+use super::complaint::{Severity, severity};
+use super::formats::CODECS;
 
 /// Complaints that are kept; a broken stream repeats itself.
 const MAX_COMPLAINTS: usize = 20;
@@ -18,11 +19,21 @@ const MAX_FRAMES: usize = 100_000;
 /// How ffmpeg's filter `metadata` begins the line of a frame.
 const FRAME: &str = "frame:";
 
+/// What is said of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SaidFrame {
+    /// When it is shown, in the stream's units; it may have no time.
+    pub time: Option<i64>,
+    /// The worst complaint before it, from the decoder's start on.
+    pub worst: Severity,
+}
+
 #[derive(Debug, Default)]
 pub struct Said {
     line: Vec<u8>,
-    frames: VecDeque<Option<i64>>,
+    frames: VecDeque<SaidFrame>,
     complaints: Vec<String>,
+    worst: Severity,
     /// Whether the last thing that ffmpeg logged was about another stream.
     elsewhere: bool,
     flooded: bool,
@@ -49,19 +60,22 @@ impl Said {
         if line.starts_with(FRAME) {
             self.flooded |= self.frames.len() >= MAX_FRAMES;
             if !self.flooded {
-                self.frames.push_back(time_of(&line));
+                self.frames.push_back(SaidFrame { time: time_of(&line), worst: self.worst });
             }
-        } else if !is_of_a_frame(&line) {
+        } else if !is_of_a_frame(&line) && !is_of_the_output(&line) {
             self.elsewhere = is_of_another_stream(&line) || self.elsewhere && is_repetition(&line);
             let complaint = one_line(&line);
-            if !self.elsewhere && !complaint.is_empty() && self.complaints.len() < MAX_COMPLAINTS {
-                self.complaints.push(complaint);
+            if !self.elsewhere && !complaint.is_empty() && !is_repetition(&complaint) {
+                self.worst = self.worst.max(severity(&complaint));
+                if self.complaints.len() < MAX_COMPLAINTS {
+                    self.complaints.push(complaint);
+                }
             }
         }
     }
 
-    /// When the next frame is shown, in the stream's units; it may have no time.
-    pub fn take_frame(&mut self) -> Option<Option<i64>> {
+    /// What is said of the next frame.
+    pub fn take_frame(&mut self) -> Option<SaidFrame> {
         self.frames.pop_front()
     }
 
@@ -82,6 +96,11 @@ fn is_of_a_frame(line: &str) -> bool {
     line.split_once('=').is_some_and(|(key, _)| !key.is_empty() && !key.contains(char::is_whitespace))
 }
 
+/// Frames come out with the times that they have, and those may be wrong: what is written is pixels, which have none.
+fn is_of_the_output(line: &str) -> bool {
+    line.contains("non monotonically increasing dts to muxer") || line.contains("changing video frame properties")
+}
+
 /// `frame:0    pts:307200  pts_time:24`
 fn time_of(line: &str) -> Option<i64> {
     line.split_whitespace().find_map(|word| word.strip_prefix("pts:"))?.parse().ok()
@@ -91,7 +110,7 @@ fn time_of(line: &str) -> Option<i64> {
 /// codec is: a decoder of that which is not (`libopenh264`, `libaom-av1`) is a complaint.
 fn is_of_another_stream(line: &str) -> bool {
     let named = line.split_once("Codec (").and_then(|(_, rest)| rest.split_once(") not on whitelist"));
-    named.is_some_and(|(decoder, _)| !CODECS.iter().any(|codec| decoder.contains(codec)))
+    named.is_some_and(|(decoder, _)| !CODECS.iter().any(|codec| decoder.contains(codec.name)))
 }
 
 /// ffmpeg counts what it would say twice.
@@ -128,8 +147,8 @@ mod tests {
         for piece_bytes in [1, 2, 7, 4096] {
             let mut said = said(text, piece_bytes);
             assert_eq!(said.complaints(), ["[h264] no frame!", "last"]);
-            assert_eq!(said.take_frame(), Some(Some(512)));
-            assert_eq!(said.take_frame(), Some(Some(1024)));
+            assert_eq!(said.take_frame(), Some(SaidFrame { time: Some(512), worst: Severity::None }));
+            assert_eq!(said.take_frame(), Some(SaidFrame { time: Some(1024), worst: Severity::Damage }));
             assert_eq!(said.take_frame(), None);
         }
     }
@@ -149,7 +168,7 @@ mod tests {
         let line = format!("frame:0 pts:0{}\n", " ".repeat(100));
         let said = said(line.repeat(MAX_FRAMES + 1).as_bytes(), 4096);
         assert!(said.flooded());
-        assert!(said.frames.capacity() * size_of::<Option<i64>>() < 4 << 20, "{}", said.frames.capacity());
+        assert!(said.frames.capacity() * size_of::<SaidFrame>() < 8 << 20, "{}", said.frames.capacity());
     }
 
     #[test]

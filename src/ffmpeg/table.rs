@@ -36,6 +36,8 @@ pub struct Packet {
     pub is_key: bool,
     /// An edit list hides it: it is decoded and not shown.
     pub is_hidden: bool,
+    /// No decoder can read it.
+    pub is_encrypted: bool,
 }
 
 /// The frames of a video in the order in which they are shown.
@@ -50,8 +52,11 @@ pub struct FrameTable {
     end: i64,
     /// What the seconds of the rows count from.
     start: i64,
-    /// Frames behind a place where the clock starts again: their times are those of others, so they are no part of this.
-    pub behind_restart: usize,
+    /// Frames are told apart by their number in the order in which a decoder gives them from the beginning, since their
+    /// times do not tell them apart; else by their times.
+    pub is_counted: bool,
+    /// The last frame's time lies so far behind all others that it is taken for a wrong one: it does not stretch the video.
+    pub is_stray: bool,
 }
 
 /// A frame at which decoding can start.
@@ -60,13 +65,18 @@ struct KeyFrame {
     shown: i64,
     /// When it is decoded, which is before it is shown where frames are stored in another order.
     decoded: i64,
+    /// Frames that are stored behind it are shown before it, and refer to what lies before it.
+    is_open: bool,
 }
 
 /// Times beyond this are no times: 285 years of nanoseconds are 2⁶³, and sums of a few such times must not overflow.
 const MAX_TIME: i64 = 1 << 53;
 
-/// A clock that goes back so far was set anew; reordering and broken multiplexers stay below.
-const RESTART_SECS: f64 = 1.0;
+/// Frames that may be stored behind a key and shown before it: as many as a decoder may reorder, twice.
+const MOST_LEADING_FRAMES: usize = 32;
+
+/// How far apart decoding and showing of a frame can be: 16 frames of a slow video. More is a wrong time.
+const MOST_REORDERED_SECS: f64 = 20.0;
 
 impl FrameTable {
     /// From the packets in any order. `start` is when the container starts, all streams together; without it seconds
@@ -81,14 +91,19 @@ impl FrameTable {
         if let Some(time) = said.flatten().find(|time| !(-MAX_TIME..=MAX_TIME).contains(time)) {
             return Err(corrupt(format!("expected times of at most 2^53 units, found {time}")));
         }
-        let (packets, behind_restart) = before_restart(packets, time_base);
         let times: Vec<(i64, &Packet)> = packets.iter().filter_map(|packet| Some((packet.pts?, packet))).collect();
+        let is_open = |at: usize| {
+            let group = times[at + 1..].iter().take_while(|(_, packet)| !packet.is_key).take(MOST_LEADING_FRAMES);
+            group.into_iter().any(|(shown, packet)| !packet.is_hidden && *shown < times[at].0)
+        };
         let mut shown: Vec<i64> = times.iter().filter(|(_, packet)| !packet.is_hidden).map(|(at, _)| *at).collect();
-        let key = |(shown, packet): &(i64, &Packet)| KeyFrame {
+        let key = |(at, (shown, packet)): (usize, &(i64, &Packet))| KeyFrame {
             shown: *shown,
             decoded: packet.dts.map_or(*shown, |dts| dts.min(*shown)),
+            is_open: is_open(at),
         };
-        let mut keys: Vec<KeyFrame> = times.iter().filter(|(_, packet)| packet.is_key).map(key).collect();
+        let keys = times.iter().enumerate().filter(|(_, (_, packet))| packet.is_key);
+        let mut keys: Vec<KeyFrame> = keys.map(key).collect();
         if shown.is_empty() {
             return Err(corrupt(format!("expected frames, found {} packets without a time", packets.len())));
         }
@@ -101,8 +116,50 @@ impl FrameTable {
         let said = times.iter().find(|(at, _)| *at == last).and_then(|(_, packet)| packet.duration).filter(|d| *d > 0);
         let before = shown.len().checked_sub(2).map(|at| last - shown[at]);
         let end = last.saturating_add(said.or(before).unwrap_or(0));
+        let is_stray = ends_in_a_stray(&shown, time_base);
         let start = start.filter(|start| *start <= shown[0]).unwrap_or(shown[0]);
-        Ok(Self { time_base, shown, keys, end, start, behind_restart })
+        Ok(Self { time_base, shown, keys, end, start, is_counted: false, is_stray })
+    }
+
+    /// From all frames that a decoder gives from the beginning on, in its order, with the times that they are shown at:
+    /// strictly ascending. `last` is the duration of the last one.
+    ///
+    /// # Errors
+    /// No frame; a time that no clock would have.
+    pub fn counted(
+        time_base: TimeBase,
+        times: Vec<i64>,
+        is_key: &[bool],
+        last: i64,
+        start: Option<i64>,
+    ) -> Result<Self, Rejection> {
+        let corrupt = |what: String| Rejection::new(RejectionClass::Corrupt, what);
+        let (Some(first), Some(latest)) = (times.first().copied(), times.last().copied()) else {
+            return Err(corrupt("expected frames, found none that can be decoded".to_owned()));
+        };
+        if let Some(time) = [first, latest, last].into_iter().find(|time| !(-MAX_TIME..=MAX_TIME).contains(time)) {
+            return Err(corrupt(format!("expected times of at most 2^53 units, found {time}")));
+        }
+        let keys = times.iter().zip(is_key).filter(|(_, is_key)| **is_key);
+        let keys = keys.map(|(time, _)| KeyFrame { shown: *time, decoded: *time, is_open: false }).collect();
+        let start = start.filter(|start| *start <= first).unwrap_or(first);
+        Ok(Self {
+            time_base,
+            keys,
+            end: latest + last.max(1),
+            start,
+            is_counted: true,
+            is_stray: ends_in_a_stray(&times, time_base),
+            shown: times,
+        })
+    }
+
+    /// Lets go of the frames before `time`: nothing shows them.
+    #[must_use]
+    pub fn from(mut self, time: i64) -> Self {
+        let before = self.shown.partition_point(|shown| *shown < time).min(self.shown.len() - 1);
+        self.shown.drain(..before);
+        self
     }
 
     /// The same table, where the decoder's times differ from the container's by a constant: `first` is the time that
@@ -137,7 +194,11 @@ impl FrameTable {
     /// From the first frame to the end of the last.
     #[must_use]
     pub fn duration_s(&self) -> f64 {
-        self.time_base.seconds(self.end - self.shown[0])
+        let end = match self.shown.len().checked_sub(2) {
+            Some(before) if self.is_stray => self.shown[before] + (self.end - self.shown[before + 1]) * 2,
+            _ => self.end,
+        };
+        self.time_base.seconds(end - self.shown[0])
     }
 
     /// When a frame is shown, in the stream's units.
@@ -164,14 +225,23 @@ impl FrameTable {
         self.keys.iter().filter_map(|key| self.shown.binary_search(&key.shown).ok()).collect()
     }
 
+    /// The second place at which decoding can start.
+    #[must_use]
+    pub fn second_key(&self) -> Option<Key> {
+        self.keys.get(1).and_then(|key| self.key_before(key.shown))
+    }
+
     /// Where decoding must start for a frame to be had: the time of the key at or before it, and of the one after.
     /// None where that is the beginning.
     #[must_use]
     pub fn key_before(&self, time: i64) -> Option<Key> {
+        if self.is_counted {
+            return None;
+        }
         let after = self.keys.partition_point(|key| key.shown <= time);
         let at = after.checked_sub(1)?;
-        let KeyFrame { shown, decoded } = self.keys[at];
-        (at > 0).then(|| Key { time: shown, decoded, next: self.keys.get(after).map(|key| key.shown) })
+        let KeyFrame { shown, decoded, is_open } = self.keys[at];
+        (at > 0).then(|| Key { time: shown, decoded, is_open, next: self.keys.get(after).map(|key| key.shown) })
     }
 }
 
@@ -182,21 +252,54 @@ pub struct Key {
     pub time: i64,
     /// When it is decoded: not later.
     pub decoded: i64,
+    /// Frames that are stored behind it are shown before it.
+    pub is_open: bool,
     pub next: Option<i64>,
 }
 
-/// The packets up to where the clock starts again, as between two recordings in one stream, and how many are behind it.
-fn before_restart(packets: &[Packet], time_base: TimeBase) -> (&[Packet], usize) {
-    let back = time_base.units(RESTART_SECS).max(1);
-    let mut latest = i64::MIN;
-    let is_restart = |packet: &Packet| {
-        let Some(decoded) = packet.dts else { return false };
-        let restarts = latest > i64::MIN && decoded < latest.saturating_sub(back);
-        latest = latest.max(decoded);
-        restarts
-    };
-    let at = packets.iter().position(is_restart).unwrap_or(packets.len());
-    (&packets[..at], packets.len() - at)
+/// Whether the last of ten frames or more is shown a hundred times as long after the others as they take together, and
+/// more than a minute: nobody films so.
+fn ends_in_a_stray(shown: &[i64], time_base: TimeBase) -> bool {
+    let [first, .., before, last] = shown else { return false };
+    let (jump, rest) = (last.saturating_sub(*before), before.saturating_sub(*first));
+    shown.len() >= 10 && jump > rest.saturating_mul(100) && jump > time_base.units(60.0)
+}
+
+/// Why the times of these packets do not tell which frame is which; None where they do.
+#[must_use]
+pub fn irregularity(packets: &[Packet], time_base: TimeBase) -> Option<&'static str> {
+    let most_reordered = time_base.units(MOST_REORDERED_SECS).max(1);
+    let mut shown: Vec<i64> = vec![];
+    let mut decoded = i64::MIN;
+    for packet in packets {
+        if let Some(dts) = packet.dts {
+            if dts < decoded {
+                return Some("the clock goes back, as where recordings were joined");
+            }
+            decoded = dts;
+        }
+        match (packet.pts, packet.dts) {
+            (None, _) if packet.is_hidden => {}
+            (None, _) => return Some("some frames have no time"),
+            (Some(pts), Some(dts)) if pts.saturating_sub(dts).saturating_abs() > most_reordered => {
+                return Some("a frame's time is far from the time of its neighbours");
+            }
+            (Some(pts), _) if !packet.is_hidden => shown.push(pts),
+            (Some(_), _) => {}
+        }
+    }
+    shown.sort_unstable();
+    shown.windows(2).any(|pair| pair[0] == pair[1]).then_some("several frames have the same time")
+}
+
+/// Whether the first frames that are stored may be ones that nothing shows, since what they refer to lies before the
+/// beginning: the first is no key, or frames that follow the first key are shown before it.
+#[must_use]
+pub fn begins_in_the_middle(packets: &[Packet]) -> bool {
+    let Some(first) = packets.first() else { return false };
+    let Some(key) = first.pts.filter(|_| first.is_key) else { return true };
+    let second_key = packets.iter().skip(1).position(|packet| packet.is_key).map_or(packets.len(), |at| at + 1);
+    packets[..second_key].iter().any(|packet| !packet.is_hidden && packet.pts.is_some_and(|pts| pts < key))
 }
 
 /// # Errors
@@ -213,7 +316,7 @@ pub fn check_packets(packets: usize) -> Result<(), Rejection> {
 
 #[cfg(test)]
 mod tests {
-    use super::{FrameTable, Key, Packet, TimeBase};
+    use super::{FrameTable, Key, Packet, TimeBase, begins_in_the_middle, irregularity};
 
     const TIME_BASE: TimeBase = TimeBase { num: 1, den: 1000 };
 
@@ -224,6 +327,7 @@ mod tests {
             duration: Some(40),
             is_key: flags.contains('K'),
             is_hidden: flags.contains('D'),
+            is_encrypted: false,
         }
     }
 
@@ -237,7 +341,7 @@ mod tests {
         assert!((table.pts_s(40) - 0.14).abs() < 1e-9);
         assert_eq!([table.frame_at(-5), table.frame_at(79), table.frame_at(80), table.frame_at(999)], [0, 1, 2, 3]);
         assert_eq!(table.key_before(80), None);
-        assert_eq!(table.key_before(130), Some(Key { time: 120, decoded: 120, next: None }));
+        assert_eq!(table.key_before(130), Some(Key { time: 120, decoded: 120, is_open: true, next: None }));
     }
 
     #[test]
@@ -252,18 +356,36 @@ mod tests {
     fn decoding_starts_where_a_key_is_decoded_and_that_is_before_it_is_shown() {
         let reordered = |pts: i64| Packet { dts: Some(pts - 400), ..packet(pts, "K") };
         let table = FrameTable::new(TIME_BASE, &[reordered(400), reordered(1400)], None).unwrap();
-        assert_eq!(table.key_before(1400), Some(Key { time: 1400, decoded: 1000, next: None }));
+        assert_eq!(table.key_before(1400), Some(Key { time: 1400, decoded: 1000, is_open: false, next: None }));
     }
 
     #[test]
-    fn what_lies_behind_a_clock_that_starts_again_is_left_out_and_counted() {
+    fn times_that_do_not_tell_frames_apart_are_noticed() {
         let at = |pts: i64| Packet { dts: Some(pts), ..packet(pts, "") };
-        let twice: Vec<Packet> = (0..50).chain(0..30).map(|i| at(i * 40)).collect();
-        let table = FrameTable::new(TIME_BASE, &twice, None).unwrap();
-        assert_eq!((table.frames(), table.behind_restart), (50, 30));
-        // Reordered by less than a second, nothing has started again.
-        let reordered: Vec<Packet> = [0, 400, 80, 40, 1200, 440].map(at).to_vec();
-        assert_eq!(FrameTable::new(TIME_BASE, &reordered, None).unwrap().behind_restart, 0);
+        let steady: Vec<Packet> = (0..50).map(|i| at(i * 40)).collect();
+        assert_eq!(irregularity(&steady, TIME_BASE), None);
+        let reordered = [(0, 0), (120, 40), (80, 80), (200, 120)];
+        let reordered: Vec<Packet> =
+            reordered.iter().map(|&(pts, dts)| Packet { dts: Some(dts), ..packet(pts, "") }).collect();
+        assert_eq!(irregularity(&reordered, TIME_BASE), None);
+        let joined = [&steady[..], &steady[..30]].concat();
+        let twice = [&steady[..], &steady[49..]].concat();
+        let none = [&steady[..], &[Packet { pts: None, ..steady[0] }]].concat();
+        let wild = [&steady[..], &[Packet { dts: Some(2_000), ..packet(9_000_000, "") }]].concat();
+        for packets in [joined, twice, none, wild] {
+            assert!(irregularity(&packets, TIME_BASE).is_some(), "{:?}", packets.last());
+        }
+    }
+
+    #[test]
+    fn a_recording_that_begins_in_the_middle_is_noticed() {
+        let open = [packet(80, "K"), packet(0, ""), packet(40, ""), packet(120, "")];
+        assert!(begins_in_the_middle(&open));
+        assert!(begins_in_the_middle(&open[1..]));
+        let hidden = [packet(80, "K"), packet(0, "D"), packet(120, "")];
+        assert!(!begins_in_the_middle(&hidden));
+        let later = [packet(0, "K"), packet(120, "K"), packet(80, "")];
+        assert!(!begins_in_the_middle(&later));
     }
 
     #[test]

@@ -1,7 +1,11 @@
 //! Bytes of a media file → pictures, without a pipeline: what a file is ([`sniff`]), still pictures ([`still`]), animations
-//! ([`animation`]), and which frames of a sequence are decoded ([`sample`]). No store, no task, no clock.
+//! ([`animation`]), which frames of a sequence are decoded ([`sample`]), and
+//! what HDR looks like on other screens ([`tone`]). No store, no task, no clock.
 
 pub mod animation;
+pub mod containers;
+pub mod protection;
 pub mod sample;
 pub mod sniff;
 pub mod still;
+pub mod tone;

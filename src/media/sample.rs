@@ -76,11 +76,7 @@ impl Sampling {
         let frames = shown.starts.len();
         let mut wanted: Vec<usize> = match self {
             Self::Frames(count) if frames <= count as usize => (0..frames).collect(),
-            Self::Frames(count) => {
-                let parts = 2 * i128::from(count);
-                let middle = |i| (2 * i + 1) * i128::from(shown.length()) / parts;
-                (0..i128::from(count)).map(|i| shown.frame_at(middle(i))).collect()
-            }
+            Self::Frames(count) => shown.spread(count as usize),
             Self::Every(time) => (0..frames).filter(|frame| shown.has_step(*frame, time)).collect(),
             Self::Keyframes => keyframes(),
             Self::All => (0..frames).collect(),
@@ -108,14 +104,32 @@ pub struct Shown<'a> {
 }
 
 impl Shown<'_> {
-    fn length(&self) -> i64 {
-        self.end - self.starts[0]
-    }
-
-    /// The frame that is shown so many units after the first.
-    fn frame_at(&self, units: i128) -> usize {
-        let first = i128::from(self.starts[0]);
-        self.starts.partition_point(|start| i128::from(*start) - first <= units).saturating_sub(1)
+    /// `count` different frames of more than that: those in the middle of equal parts of the time. A frame that is on the
+    /// screen for longer than such a part, as in a pause or before a wrong time, counts as if it were shown for one part;
+    /// so no frame is taken twice, and no pause takes frames from the rest.
+    fn spread(&self, count: usize) -> Vec<usize> {
+        let next = self.starts.iter().skip(1).copied().chain([self.end]);
+        let shown_for: Vec<i128> =
+            self.starts.iter().zip(next).map(|(start, next)| i128::from(next.saturating_sub(*start).max(1))).collect();
+        let mut longest = shown_for.clone();
+        longest.sort_unstable_by(|a, b| b.cmp(a));
+        // With `long` frames cut to one part each, a part is `rest / parts` units long; times are multiplied by `parts`.
+        let (mut rest, mut parts) = (shown_for.iter().sum::<i128>(), count as i128);
+        for long in longest.into_iter().take(count.saturating_sub(1)) {
+            if long * parts <= rest {
+                break;
+            }
+            (rest, parts) = (rest - long, parts - 1);
+        }
+        let mut frames = Vec::with_capacity(count);
+        let mut end = 0;
+        for (frame, shown_for) in shown_for.into_iter().enumerate() {
+            end += (shown_for * parts).min(rest);
+            while frames.len() < count && (2 * frames.len() as i128 + 1) * rest < 2 * end {
+                frames.push(frame);
+            }
+        }
+        frames
     }
 
     /// Whether the frame is on the screen at the beginning, or a whole number of such times after it.
@@ -160,7 +174,7 @@ pub fn segments(wanted: &[usize], table: &FrameTable, sampling: Sampling, frame_
 mod tests {
     use std::time::Duration;
 
-    use super::{Sampling, segments};
+    use super::{Sampling, Shown, segments};
     use crate::ffmpeg::table::{FrameTable, Packet, TimeBase};
 
     /// 25 frames a second, a key every `gop` frames.
@@ -171,6 +185,7 @@ mod tests {
             duration: Some(40),
             is_key: i % gop == 0,
             is_hidden: false,
+            is_encrypted: false,
         };
         let packets: Vec<Packet> = (0..frames).map(packet).collect();
         FrameTable::new(TimeBase { num: 1, den: 1000 }, &packets, None).unwrap()
@@ -183,6 +198,28 @@ mod tests {
         assert_eq!(Sampling::Frames(1).of_video(&table), [50]);
         assert_eq!(Sampling::Frames(200).of_video(&table).len(), 100);
         assert_eq!(Sampling::Frames(99).of_video(&table).len(), 99);
+    }
+
+    #[test]
+    fn a_pause_or_a_wrong_time_takes_no_frame_from_the_rest() {
+        let spread = |starts: &[i64], end, count| {
+            let time_base = TimeBase { num: 1, den: 1000 };
+            Sampling::Frames(count).wanted(Shown { starts, end, time_base }, Vec::new)
+        };
+        let steady: Vec<i64> = (0..100).map(|frame| frame * 40).collect();
+        let pause: Vec<i64> = steady.iter().map(|time| if *time < 2_000 { *time } else { time + 60_000 }).collect();
+        let wrong = [&steady[..99], &[200_003_960]].concat();
+        for (starts, end) in [(&pause, 64_000), (&wrong, 200_004_000)] {
+            for count in [1, 2, 4, 8, 32, 64, 99] {
+                let frames = spread(starts, end, count);
+                assert_eq!(frames.len(), count as usize);
+                assert!(frames.is_sorted_by(|a, b| a < b), "{count}: {frames:?}");
+                let most = 2 * 100_usize.div_ceil(count as usize) + 1;
+                assert!(frames.windows(2).all(|pair| pair[1] - pair[0] <= most), "{count}: {frames:?}");
+            }
+        }
+        assert_eq!(spread(&[0, 1], 1_000_000, 1), [1]);
+        assert_eq!(spread(&[0, 10, 20], 20, 2), [0, 1]);
     }
 
     #[test]
@@ -210,6 +247,7 @@ mod tests {
             duration: Some(10_000),
             is_key: true,
             is_hidden: false,
+            is_encrypted: false,
         };
         let packets: Vec<Packet> = (0..720).map(slow).collect();
         let table = FrameTable::new(TimeBase { num: 1, den: 1000 }, &packets, None).unwrap();

@@ -5,6 +5,7 @@
 
 use image::ImageFormat;
 
+use super::containers::{VIDEOS, is_media_segment, other_video, video};
 use crate::error::{Rejection, RejectionClass};
 
 /// What this program decodes.
@@ -29,6 +30,8 @@ pub struct VideoKind {
     pub container: &'static str,
     /// The one demuxer of ffmpeg that may look at it.
     pub demuxer: &'static str,
+    /// Bytes of something else before it begins.
+    pub skip_bytes: u64,
 }
 
 /// What was found instead, for the row.
@@ -75,16 +78,10 @@ const IMAGES: [ImageKind; 6] = [
     ImageKind { format: ImageFormat::Tiff, container: "tiff" },
 ];
 
-const MP4: VideoKind = VideoKind { container: "mp4", demuxer: "mov" };
-const MATROSKA: VideoKind = VideoKind { container: "matroska", demuxer: "matroska" };
-const WEBM: VideoKind = VideoKind { container: "webm", demuxer: "matroska" };
-const AVI: VideoKind = VideoKind { container: "avi", demuxer: "avi" };
-const MPEG_TS: VideoKind = VideoKind { container: "mpegts", demuxer: "mpegts" };
-
 /// A container by the name that the column `container` has for it, as a picture's or a video's.
 #[must_use]
 pub fn container_named(name: &str) -> Option<&'static str> {
-    let videos = [MP4, MATROSKA, WEBM, AVI, MPEG_TS].map(|kind| kind.container);
+    let videos = VIDEOS.map(|(kind, _)| kind.container);
     IMAGES.iter().map(|kind| kind.container).chain(videos).find(|known| *known == name)
 }
 
@@ -104,14 +101,6 @@ const IMAGE_BRANDS: [(&[u8; 4], &str); 12] = [
     (b"crx ", "image/x-canon-cr3"),
 ];
 
-/// Videos that are not decoded and that `infer` does not know, by how they begin.
-const OTHER_VIDEOS: [(&[u8], &str); 4] = [
-    (b".RMF\0", "application/vnd.rn-realmedia"),
-    (b"DKIF\0\0", "video/x-ivf"),
-    (b"YUV4MPEG2 ", "video/x-yuv4mpeg"),
-    (b"\x06\x0e\x2b\x34\x02\x05\x01\x01", "application/mxf"),
-];
-
 /// # Errors
 /// The row's rejection, where the content is something else.
 pub fn sniff(head: &[u8]) -> Result<Kind, NotDecoded> {
@@ -125,23 +114,25 @@ pub fn sniff(head: &[u8]) -> Result<Kind, NotDecoded> {
         return Ok(Kind::Video(video));
     }
     let (kind, class, found) = something_else(head, text);
-    let expected = match class {
-        RejectionClass::NoVideo => "expected a picture or a video",
-        _ => "expected JPEG, PNG, WebP, GIF, BMP, TIFF, MP4, MOV, Matroska, WebM, AVI or MPEG-TS",
-    };
+    let expected = "expected a picture or a video of a kind that is decoded";
     Err(NotDecoded { kind, rejection: Rejection::new(class, format_args!("{expected}, found {found}")) })
 }
 
 fn something_else(head: &[u8], text: bool) -> (Option<&'static str>, RejectionClass, &'static str) {
-    use RejectionClass::{Corrupt, NoVideo, NotMedia, Unsupported};
+    use RejectionClass::{Corrupt, Incomplete, NoVideo, NotMedia, Unsupported};
     if let Some((_, found)) = IMAGE_BRANDS.iter().find(|(brand, _)| is_brand(head, brand)) {
         return (Some("image"), Unsupported, found);
     }
-    if let Some((_, found)) = OTHER_VIDEOS.iter().find(|(start, _)| head.starts_with(start)) {
+    if is_media_segment(head) {
+        let found =
+            "a media segment without its initialization segment; join the two, or list the recording they belong to";
+        return (Some("video"), Incomplete, found);
+    }
+    if !text && let Some(found) = other_video(head) {
         return (Some("video"), Unsupported, found);
     }
     if head.starts_with(b"OggS\0") {
-        return ogg(head);
+        return (None, NoVideo, "audio/ogg");
     }
     match infer::get(head) {
         Some(found) if IMAGES.iter().any(|image| found.mime_type() == image.format.to_mime_type()) => {
@@ -159,20 +150,6 @@ fn something_else(head: &[u8], text: bool) -> (Option<&'static str>, RejectionCl
     }
 }
 
-fn video(head: &[u8]) -> Option<VideoKind> {
-    if is_mp4(head) {
-        return Some(MP4);
-    }
-    if head.starts_with(b"\x1a\x45\xdf\xa3") {
-        return matroska(head);
-    }
-    let form = head.get(8..12).unwrap_or_default();
-    if head.starts_with(b"RIFF") && [b"AVI ", b"AVIX", b"AVI\x19"].iter().any(|avi| form == *avi) {
-        return Some(AVI);
-    }
-    is_mpeg_ts(head).then_some(MPEG_TS)
-}
-
 /// Every container begins with lengths and numbers, which are no letters. A byte from 128 on may be a letter.
 fn is_text(head: &[u8]) -> bool {
     head.iter().all(|byte| !byte.is_ascii_control() || b"\t\n\r\x0c".contains(byte))
@@ -180,95 +157,6 @@ fn is_text(head: &[u8]) -> bool {
 
 fn is_brand(head: &[u8], brand: &[u8; 4]) -> bool {
     head.get(4..8) == Some(b"ftyp") && head.get(8..12) == Some(brand)
-}
-
-/// MP4 and QuickTime, which before 2001 had no `ftyp`: a box that may stand first, and behind boxes without content
-/// another one. A file in fragments begins like any other.
-fn is_mp4(head: &[u8]) -> bool {
-    if IMAGE_BRANDS.iter().any(|(brand, _)| is_brand(head, brand)) {
-        return false;
-    }
-    let mut rest = head;
-    loop {
-        let (Some(size), Some(kind)) = (number(rest, 0), rest.get(4..8)) else { return false };
-        match kind {
-            b"ftyp" => return size >= 16 && rest.get(8..12).is_some_and(|brand| brand.iter().all(is_of_a_name)),
-            b"styp" | b"moov" | b"pnot" => return size == 1 || size >= 16,
-            b"mdat" => return size <= 1 || size >= 8, // 0: to the end; 1: 64 bits of size follow
-            // Room that was left for something. What is larger than the head ends the search, with what it looks like.
-            b"wide" | b"free" | b"skip" => match rest.get(size as usize..) {
-                Some(next) if size >= 8 && !next.is_empty() => rest = next,
-                Some(_) => return false,
-                None => return true,
-            },
-            _ => return false,
-        }
-    }
-}
-
-fn is_of_a_name(byte: &u8) -> bool {
-    byte.is_ascii_graphic() || *byte == b' '
-}
-
-fn number(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
-}
-
-/// The name of its profile stands in the EBML header (RFC 8794), among elements of one or two bytes of name and one to
-/// eight of size. Without one it is Matroska.
-fn matroska(head: &[u8]) -> Option<VideoKind> {
-    let (size, mut rest) = ebml_size(head.get(4..)?)?;
-    rest = &rest[..rest.len().min(usize::try_from(size).unwrap_or(usize::MAX))];
-    while let Some(first) = rest.first() {
-        let name = rest.get(..if first & 0x80 != 0 { 1 } else { 2 })?;
-        let (size, behind) = ebml_size(&rest[name.len()..])?;
-        let split = usize::try_from(size).ok().and_then(|size| behind.split_at_checked(size));
-        let Some((content, next)) = split else { break };
-        if name == b"\x42\x82" {
-            let profile = content.split(|byte| *byte == 0).next().unwrap_or_default();
-            return match profile {
-                b"webm" => Some(WEBM),
-                b"matroska" => Some(MATROSKA),
-                _ => None,
-            };
-        }
-        rest = next;
-    }
-    Some(MATROSKA)
-}
-
-/// A number whose leading zeros say how many bytes it takes, and what stands behind it.
-fn ebml_size(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    let first = *bytes.first()?;
-    let zeros = first.leading_zeros() as usize;
-    if zeros == 8 {
-        return None; // no size is longer than eight bytes
-    }
-    let rest = bytes.get(zeros + 1..)?;
-    let first = u64::from(first) & (0x7f >> zeros);
-    Some((bytes[1..=zeros].iter().fold(first, |number, byte| number << 8 | u64::from(*byte)), rest))
-}
-
-/// Packets of 188 bytes, of 192 with a time before each (M2TS), or of 204 with a checksum behind. A recording may begin
-/// in the middle of one, so five of them must agree; in a shorter file all.
-fn is_mpeg_ts(head: &[u8]) -> bool {
-    [188, 192, 204].into_iter().any(|packet| {
-        (0..packet).any(|start| {
-            let marks = head.get(start..).unwrap_or_default().iter().step_by(packet).take(5);
-            marks.len() >= 3 && marks.copied().all(|mark| mark == 0x47)
-        })
-    })
-}
-
-/// The first pages name the codec of every stream, videos first.
-fn ogg(head: &[u8]) -> (Option<&'static str>, RejectionClass, &'static str) {
-    let names = |codec: &[u8]| head.windows(codec.len()).any(|window| window == codec);
-    let sounds: [&[u8]; 4] = [b"\x01vorbis", b"OpusHead", b"\x7fFLAC", b"Speex   "];
-    let videos: [&[u8]; 4] = [b"\x80theora", b"BBCD\0", b"OVP80", b"\x01video"];
-    if sounds.into_iter().any(names) && !videos.into_iter().any(names) {
-        return (None, RejectionClass::NoVideo, "audio/ogg");
-    }
-    (Some("video"), RejectionClass::Unsupported, "video/ogg")
 }
 
 /// The header of a frame of layer 1, 2 or 3 whose fields are all in use: `infer` knows one kind of it.

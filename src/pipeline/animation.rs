@@ -55,7 +55,7 @@ pub async fn decode(
         let mut waited = Duration::ZERO;
         let drawn = decode_frames(&bytes, format, &header, &wanted, |index, picture| {
             let reserved = Arc::clone(&reserved);
-            let frame = Frame { index: index as i32, pts_s: Some(starts_s[index]), picture, reserved };
+            let frame = Frame { index: index as i32, pts_s: Some(starts_s[index]), picture, reserved, place: None };
             let drawn = Instant::now();
             let sent = output.blocking_send(frame);
             waited += drawn.elapsed();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use image::RgbImage;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::memory::Reserved;
 
@@ -16,4 +17,6 @@ pub struct Frame {
     pub picture: RgbImage,
     /// Frames of one video share what was set aside for it.
     pub reserved: Arc<Reserved>,
+    /// Its place among those of a video that may exist at once.
+    pub place: Option<OwnedSemaphorePermit>,
 }

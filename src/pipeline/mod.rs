@@ -50,12 +50,13 @@ use self::list::{Media, PlannedSlice, SliceAt};
 use self::memory::{MemoryBudget, Reserved};
 use self::score::RunFacts;
 use self::scratch::{Scratch, VideoFile};
-use self::video::VideoSettings;
+use self::video::{VideoDecoder, VideoSettings};
 use self::write::{Write, Written};
 use crate::error::{Error, Rejection, RejectionClass};
-use crate::ffmpeg::Ffmpeg;
+use crate::ffmpeg::{Ffmpeg, MediaFile};
 use crate::limits;
 use crate::media::animation::frame_times;
+use crate::media::protection;
 use crate::media::sniff::{ImageKind, VideoKind};
 use crate::media::still::{self, DecodeLimits};
 use crate::networks::mtcnn::{Mtcnn, MtcnnSettings};
@@ -287,7 +288,7 @@ impl Pipeline {
         let (picture, time) = self.compute.run(move || still::decode(&bytes, format, header)).await?;
         drop(compressed);
         media.seconds.decode += time.as_secs_f64();
-        let frame = Frame { index: 0, pts_s: None, picture: picture?, reserved: Arc::new(reserved) };
+        let frame = Frame { index: 0, pts_s: None, picture: picture?, reserved: Arc::new(reserved), place: None };
         let _ = frames.send(frame).await;
         Ok(())
     }
@@ -307,8 +308,14 @@ impl Pipeline {
             }
         };
         ffmpeg.warn_of_missing_layers();
-        let (settings, pixels) = (&self.video_settings, &self.memory.pixels);
-        let decoding = video::decode(ffmpeg, &file.file, kind.demuxer, settings, pixels, media, frames);
+        let (settings, budget, compute) = (&self.video_settings, &self.memory.pixels, &self.compute);
+        let decoder = VideoDecoder { ffmpeg, settings, budget, compute };
+        let VideoKind { container, demuxer, skip_bytes } = kind;
+        let checking = file.in_background(move |file| protection::check(file, container, skip_bytes));
+        if let Err(rejection) = checking.await {
+            return Ok(Err(rejection));
+        }
+        let decoding = decoder.decode(MediaFile { file: &file.file, demuxer, skip_bytes }, media, frames);
         // What a bug leaves half done is of this media alone.
         let decoded = AssertUnwindSafe(decoding).catch_unwind().await;
         let decoded = decoded.unwrap_or_else(|_| {

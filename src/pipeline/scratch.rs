@@ -15,6 +15,7 @@ use bytesize::ByteSize;
 use super::memory::{ByteBudget, Reserved};
 use crate::error::{Error, Rejection, RejectionClass};
 use crate::limits;
+use crate::media::protection::ReadAt;
 use crate::storage::{FileVersion, OriginalFile};
 
 /// The scratch folder, and how much of it may be taken. Clones share the budget.
@@ -211,6 +212,20 @@ impl VideoFile {
         Self { file, size_bytes, original: Some(version), _reserved: None }
     }
 
+    /// Reads of the file where that may take its time.
+    ///
+    /// # Errors
+    /// Those of `work`; `Panicked` where it did, or where the system has no descriptor for it.
+    pub async fn in_background<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&PlacedFile) -> Result<T, Rejection> + Send + 'static,
+    ) -> Result<T, Rejection> {
+        let failed = |error: io::Error| Rejection::new(RejectionClass::Panicked, error);
+        let file = PlacedFile { file: self.file.try_clone().map_err(failed)?, size_bytes: self.size_bytes };
+        let done = tokio::task::spawn_blocking(move || work(&file)).await;
+        done.unwrap_or_else(|error| Err(failed(io::Error::other(error))))
+    }
+
     /// To be asked behind the last read.
     ///
     /// # Errors
@@ -218,6 +233,33 @@ impl VideoFile {
     pub fn check_unchanged(&self) -> Result<(), Rejection> {
         let Some(version) = &self.original else { return Ok(()) };
         version.check_unchanged(&self.file).map_err(|error| Rejection::new(RejectionClass::Changed, error))
+    }
+}
+
+/// A video that is read at places, which leaves alone where others read it.
+#[derive(Debug)]
+pub struct PlacedFile {
+    file: File,
+    size_bytes: u64,
+}
+
+impl ReadAt for PlacedFile {
+    fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        use std::os::unix::fs::FileExt;
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.file.read_at(&mut buffer[filled..], at + filled as u64) {
+                Ok(0) => break,
+                Ok(more) => filled += more,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn len_bytes(&self) -> u64 {
+        self.size_bytes
     }
 }
 

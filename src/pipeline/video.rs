@@ -3,30 +3,33 @@
 //! Probed first; then what decoding will take is set aside, once for the whole video. A frame waits for its taker and its
 //! decoder waits with it, so a long video is never in memory.
 
-use std::collections::BTreeSet;
-use std::fs::File;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+mod pieces;
 
-use futures::{StreamExt, TryStreamExt};
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{self, Sender};
 
+use self::pieces::{Decoded, Pieces};
+use super::compute::Compute;
 use super::frame::Frame;
 use super::list::Media;
 use super::memory::{ByteBudget, Reserved};
 use crate::error::{Rejection, RejectionClass};
-use crate::ffmpeg::Ffmpeg;
-use crate::ffmpeg::decode::{DecodedFrame, SegmentEnd, decoder_bytes};
-use crate::ffmpeg::probe::Video;
-use crate::ffmpeg::segment::Segment;
+use crate::ffmpeg::complaint::in_words;
+use crate::ffmpeg::decode::{DecodedFrame, Picture};
+use crate::ffmpeg::video::Video;
+use crate::ffmpeg::{Ffmpeg, MediaFile};
 use crate::limits;
-use crate::media::sample::{Sampling, SamplingSettings, segments};
+use crate::media::sample::{Sampling, SamplingSettings};
 use crate::media::still::DecodeLimits;
+use crate::media::tone::{self, HdrTransfer};
 
 /// Changes with everything here and in [`crate::ffmpeg`] that changes a frame or which frames are taken.
-pub const VIDEO_VERSION: u32 = 2;
+pub const VIDEO_VERSION: u32 = 3;
 
-/// How videos are looked at.
+/// How videos are decoded.
 #[derive(Debug, Clone, Copy)]
 pub struct VideoSettings {
     pub sampling: SamplingSettings,
@@ -35,157 +38,138 @@ pub struct VideoSettings {
     pub side_by_side: usize,
 }
 
-/// Sends the wanted frames of `file`; `media` learns what the video is and how decoding went. Ends early where nobody
-/// takes them.
-///
-/// # Errors
-/// The row's rejection, where there is not one frame, or where the decoder had to be stopped.
-pub async fn decode(
-    ffmpeg: &Ffmpeg,
-    file: &File,
-    demuxer: &str,
-    settings: &VideoSettings,
-    budget: &ByteBudget,
-    media: &mut Media,
-    output: Sender<Frame>,
-) -> Result<(), Rejection> {
-    let start = Instant::now();
-    let SamplingSettings { sampling, .. } = settings.sampling;
-    let video = ffmpeg.probe(file, demuxer, sampling == Sampling::Keyframes).await?;
-    let probing = start.elapsed();
-    media.codec = Some(video.codec);
-    media.size_px = Some(video.size_px);
-    media.duration_s = Some(video.table.duration_s());
-    let wanted = sampling.of_video(&video.table);
-    media.frames_sampled = i32::try_from(wanted.len()).ok();
-    settings.sampling.check(&wanted)?;
-    let (reserved, side_by_side) = set_aside(&video, settings, budget).await?;
-    let (width, height) = video.coded_px;
-    let pieces = segments(&wanted, &video.table, sampling, u64::from(width) * u64::from(height));
+/// What decodes videos, and where that happens.
+#[derive(Debug, Clone, Copy)]
+pub struct VideoDecoder<'a> {
+    pub ffmpeg: &'a Ffmpeg,
+    pub settings: &'a VideoSettings,
+    pub budget: &'a ByteBudget,
+    pub compute: &'a Compute,
+}
 
-    let (decoded_in, mut decoded) = mpsc::channel(1);
-    let (ffmpeg, pieces_of) = (&ffmpeg, &video);
-    let decoding = async {
-        let ends = futures::stream::iter(pieces).map(|piece| {
-            let decoded_in = decoded_in.clone();
-            async move { decode_piece(ffmpeg, file, demuxer, pieces_of, piece, &decoded_in).await }
-        });
-        let ends = ends.buffered(side_by_side).try_collect::<Vec<_>>().await;
-        drop(decoded_in);
-        ends
-    };
-    let mut had = BTreeSet::new();
-    let reserved = Arc::new(reserved);
-    let forwarding = async {
-        while let Some(DecodedFrame { time, picture }) = decoded.recv().await {
-            let index = video.table.frame_at(time);
-            // Two pieces may give the same frame in the place of ones that cannot be had.
-            if !had.insert(index) {
-                continue;
-            }
+impl VideoDecoder<'_> {
+    /// Sends the wanted frames of `file`; `media` learns what the video is and how decoding went. Ends early where nobody
+    /// takes them.
+    ///
+    /// # Errors
+    /// The row's rejection, where there is not one frame, or where the decoder had to be stopped.
+    pub async fn decode(&self, file: MediaFile<'_>, media: &mut Media, output: Sender<Frame>) -> Result<(), Rejection> {
+        let start = Instant::now();
+        let SamplingSettings { sampling, .. } = self.settings.sampling;
+        let video = self.ffmpeg.probe(file, sampling == Sampling::Keyframes).await?;
+        let probing = start.elapsed();
+        media.codec = Some(video.codec.name);
+        media.size_px = Some(video.size_px());
+        media.orientation = Some(video.orientation.to_exif());
+        media.color_transfer.clone_from(&video.color_transfer);
+        media.duration_s = Some(video.table.duration_s());
+        let wanted = sampling.of_video(&video.table);
+        media.frames_sampled = i32::try_from(wanted.len()).ok();
+        self.settings.sampling.check(&wanted)?;
+        let room = self.set_aside(&video).await?;
+        let pieces = Pieces { ffmpeg: self.ffmpeg, media: file, video: &video, sampling, side_by_side: room.decoders };
+        let (decoded_in, decoded) = mpsc::channel(1);
+        let decoding = async {
+            let decoded = pieces.decode(&wanted, &decoded_in).await;
+            drop(decoded_in);
+            decoded
+        };
+        let (decoded, forwarded) = tokio::join!(decoding, self.forward(&video, decoded, &room, &output));
+        let decoded = decoded?;
+        forwarded?;
+        media.seconds.decode = (probing + decoded.busy).as_secs_f64();
+        media.decoder_message = message(&video, &decoded, wanted.len(), output.is_closed());
+        if decoded.frames.is_empty() && !output.is_closed() {
+            let why = decoded.complaints.first().map_or("the decoder gave no reason", String::as_str);
+            return Err(Rejection::new(
+                RejectionClass::Corrupt,
+                format_args!("expected {} frames, found none that can be decoded: {why}", wanted.len()),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Frames as the detector wants them, no more at once than there is room for.
+    async fn forward(
+        &self,
+        video: &Video,
+        mut decoded: mpsc::Receiver<DecodedFrame>,
+        room: &Room,
+        output: &Sender<Frame>,
+    ) -> Result<(), Rejection> {
+        let hdr = video.color_transfer.as_deref().and_then(HdrTransfer::named);
+        while let Some(DecodedFrame { index, picture }) = decoded.recv().await {
+            let Ok(place) = Arc::clone(&room.in_flight).acquire_owned().await else { break };
+            let picture = match (picture, hdr) {
+                (Picture::Sdr(picture), _) => picture,
+                (Picture::Hdr(deep), transfer) => {
+                    let transfer = transfer.unwrap_or(HdrTransfer::Pq);
+                    self.compute.run(move || tone::to_sdr(&deep, transfer)).await?.0
+                }
+            };
             let frame = Frame {
                 index: index as i32,
                 pts_s: Some(video.table.pts_s(video.table.time(index))),
                 picture,
-                reserved: Arc::clone(&reserved),
+                reserved: Arc::clone(&room.reserved),
+                place: Some(place),
             };
             if output.send(frame).await.is_err() {
                 break;
             }
         }
-        drop(decoded);
-    };
-    let (ends, ()) = tokio::join!(decoding, forwarding);
-    let ends: Vec<SegmentEnd> = ends?;
-    let complaints: Vec<&str> = ends.iter().flat_map(|end| &end.complaints).map(String::as_str).collect();
-    let busy: Duration = ends.iter().map(|end| end.busy).sum();
-    media.seconds.decode = (probing + busy).as_secs_f64();
-    media.decoder_message = restart(&video).or_else(|| complaints.first().map(|first| (*first).to_owned()));
-    let missing = wanted.len().saturating_sub(had.len());
-    if missing > 0 && media.decoder_message.is_none() && !output.is_closed() {
-        media.decoder_message =
-            Some(format!("{missing} of {} frames could not be had; the decoder gave no reason", wanted.len()));
+        Ok(())
     }
-    if had.is_empty() && !output.is_closed() {
-        let why = complaints.first().unwrap_or(&"the decoder gave none");
-        return Err(Rejection::new(
-            RejectionClass::Corrupt,
-            format_args!("expected {} frames, found none: {why}", wanted.len()),
-        ));
-    }
-    Ok(())
-}
 
-/// What lies behind a clock that starts again has the times of what lies before it, and cannot be asked for.
-fn restart(video: &Video) -> Option<String> {
-    let (before, behind) = (video.table.frames(), video.table.behind_restart);
-    (behind > 0).then(|| {
-        format!("the clock starts again behind {before} frames, as where recordings were joined; {behind} more are not looked at")
-    })
-}
-
-/// From a key where there is one. Where that gives less than it should, once more: with every frame decoded where only
-/// key frames were, since some of them a decoder shows only so; else from an earlier place, since an index may lie and
-/// a demuxer may land behind the key.
-async fn decode_piece(
-    ffmpeg: &Ffmpeg,
-    file: &File,
-    demuxer: &str,
-    video: &Video,
-    piece: Segment,
-    output: &Sender<DecodedFrame>,
-) -> Result<SegmentEnd, Rejection> {
-    let end = ffmpeg.decode(file, demuxer, video, &piece, output).await;
-    match end {
-        Ok(first)
-            if first.frames < piece.wanted() && (piece.key.is_some() || piece.keys_only) && !output.is_closed() =>
-        {
-            let earlier = piece.key.filter(|_| first.frames > 0).and_then(|key| video.table.key_before(key.time - 1));
-            let again =
-                if piece.keys_only { Segment { keys_only: false, ..piece } } else { Segment { key: earlier, ..piece } };
-            let mut end = or_complaint(ffmpeg.decode(file, demuxer, video, &again, output).await)?;
-            end.busy += first.busy;
-            Ok(end)
-        }
-        end => or_complaint(end),
+    /// Memory for the decoders and the frames on their way, and how many of each that is for: as many as are wanted, or
+    /// fewer of a video that is too large for that.
+    async fn set_aside(&self, video: &Video) -> Result<Room, Rejection> {
+        let limits = &self.settings.limits;
+        let pixels = limits.check_size(video.coded_px).and(limits.check_size(video.size_px()))?;
+        let bytes = |decoders: usize, in_flight: usize| {
+            // One frame in each decoder's hands and one between it and the next stage; of HDR one more while it is turned into SDR.
+            let sample_bytes = if video.is_hdr() { 6 } else { 3 };
+            let frames = (decoders + 1) as u64 * pixels * sample_bytes + (in_flight + 1) as u64 * pixels * 3;
+            frames + decoders as u64 * video.decoder_bytes()
+        };
+        let most = limits.max_decode_bytes;
+        let fewer = (1..limits::VIDEO_FRAMES_IN_FLIGHT).rev().map(|in_flight| (1, in_flight));
+        let choices = (1..=self.settings.side_by_side).rev().map(|decoders| (decoders, limits::VIDEO_FRAMES_IN_FLIGHT));
+        let refused = || {
+            let (width, height) = video.size_px();
+            let memory = limits::memory_for_pixels(bytes(1, 1));
+            Rejection::new(
+                RejectionClass::TooLarge,
+                format_args!(
+                    "expected a video that takes at most {most} bytes to decode (a part of --memory), found one of {width}×{height} \
+                     that takes {}; --memory {memory} is enough for it",
+                    bytes(1, 1)
+                ),
+            )
+        };
+        let chosen = choices.chain(fewer).find(|(decoders, in_flight)| bytes(*decoders, *in_flight) <= most);
+        let (decoders, in_flight) = chosen.ok_or_else(refused)?;
+        let reserved = self.budget.reserve(bytes(decoders, in_flight)).await.ok_or_else(refused)?;
+        Ok(Room { reserved: Arc::new(reserved), decoders, in_flight: Arc::new(Semaphore::new(in_flight)) })
     }
 }
 
-/// A piece that cannot be had does not take the others with it, nor what a first try had of it.
-fn or_complaint(end: Result<SegmentEnd, Rejection>) -> Result<SegmentEnd, Rejection> {
-    match end {
-        Err(Rejection { class: RejectionClass::Corrupt, message }) => {
-            Ok(SegmentEnd { complaints: vec![message], ..SegmentEnd::default() })
-        }
-        end => end,
-    }
+/// What was set aside for one video.
+struct Room {
+    reserved: Arc<Reserved>,
+    decoders: usize,
+    /// One permit for each frame that may exist between decoder and detector.
+    in_flight: Arc<Semaphore>,
 }
 
-/// Memory for the decoders and the frames on their way; and how many decoders that is for.
-async fn set_aside(
-    video: &Video,
-    settings: &VideoSettings,
-    budget: &ByteBudget,
-) -> Result<(Reserved, usize), Rejection> {
-    let (width, height) = video.size_px;
-    let DecodeLimits { max_decode_bytes, .. } = settings.limits;
-    let pixels = settings.limits.check_size(video.coded_px).and(settings.limits.check_size(video.size_px))?;
-    let bytes = |decoders: usize| {
-        let frames = (decoders + limits::VIDEO_FRAMES_IN_FLIGHT + 2) as u64;
-        frames * pixels * 3 + decoders as u64 * decoder_bytes(video)
-    };
-    let side_by_side = (1..=settings.side_by_side).rev().find(|decoders| bytes(*decoders) <= max_decode_bytes);
-    let refused = || {
-        Rejection::new(
-            RejectionClass::TooLarge,
-            format_args!(
-                "expected a video that takes at most {max_decode_bytes} bytes to decode (a part of --memory), found one of \
-                 {width}×{height} that takes {}; give more --memory",
-                bytes(1)
-            ),
-        )
-    };
-    let side_by_side = side_by_side.ok_or_else(refused)?;
-    let reserved = budget.reserve(bytes(side_by_side)).await.ok_or_else(refused)?;
-    Ok((reserved, side_by_side))
+/// What is odd about the video, what is missing and what the decoder complained of, for the row.
+fn message(video: &Video, decoded: &Decoded, wanted: usize, nobody_takes_them: bool) -> Option<String> {
+    let missing = wanted.saturating_sub(decoded.frames.len());
+    let missing = (missing > 0 && !nobody_takes_them)
+        .then(|| format!("{missing} of {wanted} frames that were asked for could not be decoded"));
+    let complaints: Vec<&str> = decoded.complaints.iter().map(String::as_str).collect();
+    let said = in_words(&complaints);
+    let silent = (missing.is_some() && said.is_none()).then(|| "the decoder gave no reason".to_owned());
+    let parts: Vec<String> = [video.note.clone(), missing, said, silent].into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
 }

@@ -12,7 +12,7 @@ use chrono::DateTime;
 use super::scoring::Scoring;
 use super::serve::Wanted;
 use crate::error::{Rejection, RejectionClass};
-use crate::ffmpeg::CODECS;
+use crate::ffmpeg::formats::codec_named;
 use crate::media::sniff::container_named;
 use crate::pipeline::detect::Detection;
 use crate::pipeline::embed::{Embedded, EmbeddedCrop, FrameFaces, Outcome, Rejected};
@@ -333,7 +333,7 @@ fn media_of(columns: &MediaColumns, row: usize, seq: u64) -> Result<MediaOf, Str
             ["image", "video"].into_iter().find(|kind| *kind == name)
         })?,
         container: known("container", text(&columns.container, row), container_named)?,
-        codec: known("codec", text(&columns.codec, row), |name| CODECS.into_iter().find(|codec| *codec == name))?,
+        codec: known("codec", text(&columns.codec, row), |name| codec_named(name).map(|codec| codec.name))?,
         size_px: size,
         orientation: columns.orientation.is_valid(row).then(|| columns.orientation.value(row) as u8),
         color_transfer: owned(&columns.color_transfer),

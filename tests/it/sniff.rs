@@ -5,11 +5,11 @@ use deepsweep::error::RejectionClass;
 use deepsweep::limits::SNIFF_BYTES;
 use deepsweep::media::sniff::{Kind, VideoKind, sniff};
 
-const MP4: VideoKind = VideoKind { container: "mp4", demuxer: "mov" };
-const MATROSKA: VideoKind = VideoKind { container: "matroska", demuxer: "matroska" };
-const WEBM: VideoKind = VideoKind { container: "webm", demuxer: "matroska" };
-const AVI: VideoKind = VideoKind { container: "avi", demuxer: "avi" };
-const MPEG_TS: VideoKind = VideoKind { container: "mpegts", demuxer: "mpegts" };
+const MP4: VideoKind = VideoKind { container: "mp4", demuxer: "mov", skip_bytes: 0 };
+const MATROSKA: VideoKind = VideoKind { container: "matroska", demuxer: "matroska", skip_bytes: 0 };
+const WEBM: VideoKind = VideoKind { container: "webm", demuxer: "matroska", skip_bytes: 0 };
+const AVI: VideoKind = VideoKind { container: "avi", demuxer: "avi", skip_bytes: 0 };
+const MPEG_TS: VideoKind = VideoKind { container: "mpegts", demuxer: "mpegts", skip_bytes: 0 };
 
 /// Kind, class, and a part of the message.
 type Rejected = (Option<&'static str>, RejectionClass, &'static str);

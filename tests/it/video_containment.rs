@@ -313,9 +313,9 @@ fn lines_of_frames_are_told_from_complaints() {
         let mut frame = [0; 2];
         for time in [1, 2] {
             assert_eq!(child.read_exact(&mut frame).await, Ok(true));
-            assert_eq!(child.next_frame_time().await, Ok(Some(time)));
+            assert_eq!(child.next_frame().await.unwrap().map(|said| said.time), Some(Some(time)));
         }
-        assert_eq!(child.next_frame_time().await, Ok(None));
+        assert_eq!(child.next_frame().await, Ok(None));
         assert_eq!(child.finish().await, Ok(vec!["oh".to_owned()]));
     });
     let cut = with_child("/bin/bash", &["-c", "printf abc"], &nothing(), &LIMITS, async |mut child| {

@@ -1,0 +1,314 @@
+//! Wanted frames of a video → those frames, by decoders that start where that is cheap and right.
+//!
+//! A decoder that starts at a key frame may lack what only the beginning of the stream has: the version of the encoder, whose
+//! faults it must repeat (old x264, Xvid), parameter sets that are sent once, pictures that a refresh bit by bit builds on.
+//! It then gives noise, and often says nothing. So:
+//! 1. Before the first seek the frames at the second key are decoded twice: from the beginning, and from that key. If
+//!    they differ by one sample, everything is decoded from the beginning.
+//! 2. A frame before which a decoder complained after a seek is not taken. It is decoded again from an earlier key, and
+//!    where that complains too, from the beginning. What is said then is said of the row.
+//!
+//! Of a frame that cannot be decoded the next one that can is taken.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures::{StreamExt, TryStreamExt};
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc::{self, Sender};
+
+use crate::error::{Rejection, RejectionClass};
+use crate::ffmpeg::complaint::{Severity, severity};
+use crate::ffmpeg::decode::{DecodedFrame, Picture, SegmentEnd};
+use crate::ffmpeg::formats::{Seeks, seeks};
+use crate::ffmpeg::segment::Segment;
+use crate::ffmpeg::table::Key;
+use crate::ffmpeg::video::Video;
+use crate::ffmpeg::{Ffmpeg, MediaFile};
+use crate::limits;
+use crate::media::sample::{Sampling, segments};
+
+/// Frames from a key on that are compared: enough for one of each kind, intra, predicted and bidirectional.
+const TRIAL_FRAMES: usize = 4;
+
+/// One video that is decoded.
+#[derive(Debug)]
+pub struct Pieces<'a> {
+    pub ffmpeg: &'a Ffmpeg,
+    pub media: MediaFile<'a>,
+    pub video: &'a Video,
+    pub sampling: Sampling,
+    /// Decoders that may run at once.
+    pub side_by_side: usize,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Decoded {
+    /// The frames that were sent.
+    pub frames: BTreeSet<usize>,
+    /// What the decoders complained of, first things first.
+    pub complaints: Vec<String>,
+    /// How long decoders were waited for.
+    pub busy: Duration,
+}
+
+impl Decoded {
+    fn undone(&self, wanted: impl IntoIterator<Item = usize>) -> Vec<usize> {
+        wanted.into_iter().filter(|frame| !self.frames.contains(frame)).collect()
+    }
+
+    /// Keeps what a piece said that was taken as it came.
+    fn keep(&mut self, piece: &Segment, end: &SegmentEnd) {
+        let is_expected =
+            |line: &&String| piece.key.is_some_and(|key| key.is_open) && severity(line) == Severity::MissingReference;
+        self.complaints.extend(end.complaints.iter().filter(|line| !is_expected(line)).cloned());
+    }
+}
+
+impl Pieces<'_> {
+    /// Sends the wanted frames, ascending within a piece, and pieces in any order. Ends early where nobody takes them.
+    ///
+    /// # Errors
+    /// A decoder that had to be stopped.
+    pub async fn decode(&self, wanted: &[usize], output: &Sender<DecodedFrame>) -> Result<Decoded, Rejection> {
+        let mut decoded = Decoded::default();
+        let (width, height) = self.video.coded_px;
+        let pixels = u64::from(width) * u64::from(height);
+        let table = &self.video.table;
+        let mut pieces = segments(wanted, table, self.sampling, pixels);
+        let first_key = pieces.iter().find_map(|piece| piece.key).and(table.second_key());
+        let must_count = table.is_counted || seeks(self.media.demuxer) == Seeks::Never;
+        if must_count {
+            pieces = sequential(wanted);
+        } else if let Some(key) = first_key.filter(|_| !self.video.codec.is_intra_only) {
+            let is_same = self.trial(key, wanted, &mut decoded, output).await?;
+            let rest = decoded.undone(wanted.iter().copied());
+            pieces = if is_same { segments(&rest, table, self.sampling, pixels) } else { sequential(&rest) };
+        }
+        let doubted = self.round(pieces, &mut decoded, output).await?;
+        // Once more, from an earlier key: an index may lie, a demuxer may land behind the key, a key may be none.
+        let earlier = |piece: &Segment| {
+            let key = piece.key.and_then(|key| table.key_before(key.time - 1));
+            let frames = decoded.undone(piece.frames());
+            sequential(&frames).into_iter().map(move |again| Segment { key, ..again }).collect::<Vec<_>>()
+        };
+        let again: Vec<Segment> = doubted.iter().flat_map(earlier).collect();
+        let doubted = self.round(again, &mut decoded, output).await?;
+        let undone = decoded.undone(doubted.iter().flat_map(Segment::frames));
+        self.round(sequential(&undone), &mut decoded, output).await?;
+        self.substitutes(wanted, &mut decoded, output).await?;
+        Ok(decoded)
+    }
+
+    /// Whether the frames at `key` are the same, decoded from the beginning and from there. Sends those that are wanted on the
+    /// way to it.
+    async fn trial(
+        &self,
+        key: Key,
+        wanted: &[usize],
+        decoded: &mut Decoded,
+        output: &Sender<DecodedFrame>,
+    ) -> Result<bool, Rejection> {
+        let table = &self.video.table;
+        let first = table.frame_at(key.time);
+        let next = key.next.map_or(table.frames(), |next| table.frame_at(next));
+        let keys_only = self.sampling == Sampling::Keyframes;
+        let end = if keys_only { first + 1 } else { next.min(first + TRIAL_FRAMES).max(first + 1) };
+        let trial: Vec<usize> = (first..end).collect();
+        let before = wanted.iter().copied().filter(|frame| *frame < first);
+        let on_the_way: Vec<usize> = before.chain(trial.iter().copied()).collect();
+        let from_key = Segment { key: Some(key), keys_only, ..segment(&trial) };
+        let mut seen: BTreeMap<usize, Vec<[u8; 32]>> = BTreeMap::new();
+        let mut sent = BTreeSet::new();
+        let mut pieces = sequential(&on_the_way);
+        pieces.push(from_key.clone());
+        let ends = self
+            .run(&pieces, output, |piece, frame| {
+                if trial.contains(&frame.index) {
+                    seen.entry(frame.index).or_default().push(digest(&frame.picture));
+                }
+                // Only what comes from the beginning is known to be right.
+                piece + 1 < pieces.len() && wanted.binary_search(&frame.index).is_ok() && sent.insert(frame.index)
+            })
+            .await?;
+        decoded.frames.append(&mut sent);
+        for (piece, end) in pieces.iter().zip(&ends) {
+            decoded.busy += end.busy;
+            if piece.key.is_none() {
+                decoded.keep(piece, end);
+            }
+        }
+        let is_same = trial.iter().all(|frame| match seen.get(frame).map(Vec::as_slice) {
+            Some([one, other]) => one == other,
+            _ => false,
+        });
+        if !is_same {
+            tracing::debug!(
+                frame = first,
+                "decoding from a key frame gives other pictures: decoding from the beginning"
+            );
+        }
+        Ok(is_same)
+    }
+
+    /// Decodes the pieces, and gives those of which frames are missing that another attempt may have.
+    async fn round(
+        &self,
+        pieces: Vec<Segment>,
+        decoded: &mut Decoded,
+        output: &Sender<DecodedFrame>,
+    ) -> Result<Vec<Segment>, Rejection> {
+        if pieces.is_empty() || output.is_closed() {
+            return Ok(vec![]);
+        }
+        let mut sent = BTreeSet::new();
+        let (frames, of) = (&decoded.frames, &pieces);
+        let take = |piece: usize, frame: &DecodedFrame| {
+            let is_wanted = of[piece].frames().any(|wanted| wanted == frame.index);
+            is_wanted && !frames.contains(&frame.index) && sent.insert(frame.index)
+        };
+        let ends = self.run(&pieces, output, take).await?;
+        decoded.frames.append(&mut sent);
+        let mut doubted = vec![];
+        for (piece, end) in pieces.into_iter().zip(ends) {
+            decoded.busy += end.busy;
+            let is_whole = decoded.undone(piece.frames()).is_empty();
+            if is_whole || piece.key.is_none() && !piece.keys_only {
+                decoded.keep(&piece, &end);
+            } else {
+                doubted.push(piece);
+            }
+        }
+        Ok(doubted)
+    }
+
+    /// Takes the next frame of each that is missing.
+    async fn substitutes(
+        &self,
+        wanted: &[usize],
+        decoded: &mut Decoded,
+        output: &Sender<DecodedFrame>,
+    ) -> Result<(), Rejection> {
+        let missing = decoded.undone(wanted.iter().copied());
+        if missing.is_empty() || matches!(self.sampling, Sampling::All | Sampling::Keyframes) || output.is_closed() {
+            return Ok(());
+        }
+        // Those that stand between frames that can be decoded, as far apart as they are many.
+        let (Some(first), Some(last)) = (decoded.frames.first().copied(), decoded.frames.last().copied()) else {
+            return Ok(());
+        };
+        let free: Vec<usize> = (first..last).filter(|frame| !decoded.frames.contains(frame)).collect();
+        let free = decoded.undone(free).into_iter().filter(|frame| missing.binary_search(frame).is_err());
+        let free: Vec<usize> = free.collect();
+        let count = missing.len().min(free.len());
+        let chosen: BTreeSet<usize> = (0..count).map(|at| free[(2 * at + 1) * free.len() / (2 * count)]).collect();
+        let chosen: Vec<usize> = chosen.into_iter().collect();
+        let (width, height) = self.video.coded_px;
+        let must_count = self.video.table.is_counted || seeks(self.media.demuxer) == Seeks::Never;
+        let pieces = match must_count {
+            true => sequential(&chosen),
+            false => segments(&chosen, &self.video.table, self.sampling, u64::from(width) * u64::from(height)),
+        };
+        self.round(pieces, decoded, output).await.map(drop)
+    }
+
+    /// Runs a decoder for each piece. `take` is asked of each frame, with the number of its piece, whether to send it.
+    async fn run(
+        &self,
+        pieces: &[Segment],
+        output: &Sender<DecodedFrame>,
+        mut take: impl FnMut(usize, &DecodedFrame) -> bool,
+    ) -> Result<Vec<SegmentEnd>, Rejection> {
+        let (of_all, mut all) = mpsc::channel::<(usize, DecodedFrame)>(1);
+        let decoding = async {
+            let ends = futures::stream::iter(pieces.iter().enumerate()).map(|(number, piece)| {
+                let of_all = of_all.clone();
+                async move { self.piece(number, piece, &of_all).await }
+            });
+            let ends = ends.buffered(self.side_by_side).try_collect::<Vec<_>>().await;
+            drop(of_all);
+            ends
+        };
+        let forwarding = async {
+            while let Some((number, frame)) = all.recv().await {
+                if take(number, &frame) && output.send(frame).await.is_err() {
+                    break;
+                }
+            }
+            drop(all);
+        };
+        let (ends, ()) = tokio::join!(decoding, forwarding);
+        ends
+    }
+
+    async fn piece(
+        &self,
+        number: usize,
+        piece: &Segment,
+        of_all: &Sender<(usize, DecodedFrame)>,
+    ) -> Result<SegmentEnd, Rejection> {
+        if of_all.is_closed() {
+            return Ok(SegmentEnd::default());
+        }
+        let accepted = match piece.key {
+            None => Severity::Damage,
+            Some(key) if key.is_open => Severity::MissingReference,
+            Some(_) => Severity::Harmless,
+        };
+        let (output, mut frames) = mpsc::channel(1);
+        let decoding = self.ffmpeg.decode(self.media, self.video, piece, accepted, output);
+        let numbering = async {
+            while let Some(frame) = frames.recv().await {
+                if of_all.send((number, frame)).await.is_err() {
+                    break;
+                }
+            }
+            drop(frames);
+        };
+        let (end, ()) = tokio::join!(decoding, numbering);
+        or_complaint(end)
+    }
+}
+
+/// A piece that cannot be decoded does not take the others with it.
+fn or_complaint(end: Result<SegmentEnd, Rejection>) -> Result<SegmentEnd, Rejection> {
+    match end {
+        Err(Rejection { class: RejectionClass::Corrupt, message }) => {
+            Ok(SegmentEnd { complaints: vec![message], ..SegmentEnd::default() })
+        }
+        end => end,
+    }
+}
+
+/// From the beginning, with every frame decoded: in as few passes as words for them fit into a command.
+fn sequential(frames: &[usize]) -> Vec<Segment> {
+    let mut pieces: Vec<Segment> = vec![];
+    for &frame in frames {
+        match pieces.last_mut() {
+            Some(piece) if piece.last_wanted() + 1 == frame || piece.runs.len() < limits::SEQUENTIAL_RUNS => {
+                piece.push(frame);
+            }
+            _ => pieces.push(Segment::new(None, frame, false)),
+        }
+    }
+    pieces
+}
+
+/// Of at least one frame.
+fn segment(frames: &[usize]) -> Segment {
+    let mut piece = Segment::new(None, frames[0], false);
+    frames[1..].iter().for_each(|frame| piece.push(*frame));
+    piece
+}
+
+fn digest(picture: &Picture) -> [u8; 32] {
+    match picture {
+        Picture::Sdr(picture) => Sha256::digest(picture.as_raw()).into(),
+        Picture::Hdr(picture) => {
+            let mut hasher = Sha256::new();
+            picture.as_raw().iter().for_each(|sample| hasher.update(sample.to_le_bytes()));
+            hasher.finalize().into()
+        }
+    }
+}
