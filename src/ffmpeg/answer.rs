@@ -4,7 +4,8 @@ use serde::Deserialize;
 use serde::de::Deserializer;
 
 use super::json::Elements;
-use super::table::{Packet, TimeBase, check_packets};
+use super::packets::{Packet, check_packets};
+use super::table::TimeBase;
 use crate::error::{Rejection, RejectionClass};
 
 /// Everything that one call of ffprobe said.

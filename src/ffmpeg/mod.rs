@@ -17,6 +17,7 @@ pub mod formats;
 mod json;
 pub mod matrix;
 pub mod offer;
+pub mod packets;
 pub mod probe;
 pub mod process;
 pub mod said;

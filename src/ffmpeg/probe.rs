@@ -11,7 +11,8 @@
 use super::answer::{Answer, Frame, Stream};
 use super::child::Running;
 use super::formats::{CODECS, Codec, codec_named};
-use super::table::{FrameTable, Packet, TimeBase, begins_in_the_middle, irregularity};
+use super::packets::{Packet, begins_in_the_middle, check_packets, irregularity};
+use super::table::{FrameTable, TimeBase};
 use super::times::repair;
 use super::video::Video;
 use super::{Ffmpeg, MediaFile};
@@ -107,7 +108,7 @@ impl Probe<'_> {
             FrameTable::new(time_base, &shown, start.filter(|_| !has_decode_times_only))?
         } else if has_decode_times_only {
             let table = FrameTable::new(time_base, &by_decode_time(), None)?;
-            match first.and_then(|frame| frame.best_effort_timestamp) {
+            match frames.iter().find_map(|frame| frame.best_effort_timestamp) {
                 Some(time) => table.shifted_to(time)?,
                 None => table,
             }
@@ -172,7 +173,7 @@ impl Probe<'_> {
                     line.push(*byte);
                 }
             }
-            super::table::check_packets(packets.len())
+            check_packets(packets.len())
         })
         .await?;
         let is_whole = child.finish().await.is_ok();

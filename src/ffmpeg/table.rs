@@ -3,8 +3,8 @@
 //!
 //! Times are in units of the stream's time base, as the decoder will print them.
 
+use super::packets::Packet;
 use crate::error::{Rejection, RejectionClass};
-use crate::limits;
 
 /// Seconds in one unit of a stream's times.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -24,20 +24,6 @@ impl TimeBase {
     pub fn units(self, seconds: f64) -> i64 {
         (seconds * f64::from(self.den) / f64::from(self.num)).floor() as i64
     }
-}
-
-/// One packet of the video stream; each holds one frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Packet {
-    pub pts: Option<i64>,
-    pub dts: Option<i64>,
-    pub duration: Option<i64>,
-    /// Decoding can start here.
-    pub is_key: bool,
-    /// An edit list hides it: it is decoded and not shown.
-    pub is_hidden: bool,
-    /// No decoder can read it.
-    pub is_encrypted: bool,
 }
 
 /// The frames of a video in the order in which they are shown.
@@ -74,9 +60,6 @@ const MAX_TIME: i64 = 1 << 53;
 
 /// Frames that may be stored behind a key and shown before it: as many as a decoder may reorder, twice.
 const MOST_LEADING_FRAMES: usize = 32;
-
-/// How far apart decoding and showing of a frame can be: 16 frames of a slow video. More is a wrong time.
-const MOST_REORDERED_SECS: f64 = 20.0;
 
 impl FrameTable {
     /// From the packets in any order. `start` is when the container starts, all streams together; without it seconds
@@ -265,58 +248,10 @@ fn ends_in_a_stray(shown: &[i64], time_base: TimeBase) -> bool {
     shown.len() >= 10 && jump > rest.saturating_mul(100) && jump > time_base.units(60.0)
 }
 
-/// Why the times of these packets do not tell which frame is which; None where they do.
-#[must_use]
-pub fn irregularity(packets: &[Packet], time_base: TimeBase) -> Option<&'static str> {
-    let most_reordered = time_base.units(MOST_REORDERED_SECS).max(1);
-    let mut shown: Vec<i64> = vec![];
-    let mut decoded = i64::MIN;
-    for packet in packets {
-        if let Some(dts) = packet.dts {
-            if dts < decoded {
-                return Some("the clock goes back, as where recordings were joined");
-            }
-            decoded = dts;
-        }
-        match (packet.pts, packet.dts) {
-            (None, _) if packet.is_hidden => {}
-            (None, _) => return Some("some frames have no time"),
-            (Some(pts), Some(dts)) if pts.saturating_sub(dts).saturating_abs() > most_reordered => {
-                return Some("a frame's time is far from the time of its neighbours");
-            }
-            (Some(pts), _) if !packet.is_hidden => shown.push(pts),
-            (Some(_), _) => {}
-        }
-    }
-    shown.sort_unstable();
-    shown.windows(2).any(|pair| pair[0] == pair[1]).then_some("several frames have the same time")
-}
-
-/// Whether the first frames that are stored may be ones that nothing shows, since what they refer to lies before the
-/// beginning: the first is no key, or frames that follow the first key are shown before it.
-#[must_use]
-pub fn begins_in_the_middle(packets: &[Packet]) -> bool {
-    let Some(first) = packets.first() else { return false };
-    let Some(key) = first.pts.filter(|_| first.is_key) else { return true };
-    let second_key = packets.iter().skip(1).position(|packet| packet.is_key).map_or(packets.len(), |at| at + 1);
-    packets[..second_key].iter().any(|packet| !packet.is_hidden && packet.pts.is_some_and(|pts| pts < key))
-}
-
-/// # Errors
-/// More packets than a table is made of.
-pub fn check_packets(packets: usize) -> Result<(), Rejection> {
-    if packets <= limits::MAX_VIDEO_PACKETS {
-        return Ok(());
-    }
-    Err(Rejection::new(
-        RejectionClass::TooLarge,
-        format_args!("expected a video of at most {} frames, found more", limits::MAX_VIDEO_PACKETS),
-    ))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{FrameTable, Key, Packet, TimeBase, begins_in_the_middle, irregularity};
+    use super::super::packets::Packet;
+    use super::{FrameTable, Key, TimeBase};
 
     const TIME_BASE: TimeBase = TimeBase { num: 1, den: 1000 };
 
@@ -341,7 +276,7 @@ mod tests {
         assert!((table.pts_s(40) - 0.14).abs() < 1e-9);
         assert_eq!([table.frame_at(-5), table.frame_at(79), table.frame_at(80), table.frame_at(999)], [0, 1, 2, 3]);
         assert_eq!(table.key_before(80), None);
-        assert_eq!(table.key_before(130), Some(Key { time: 120, decoded: 120, is_open: true, next: None }));
+        assert_eq!(table.key_before(130), Some(Key { time: 120, decoded: 120, is_open: false, next: None }));
     }
 
     #[test]
@@ -357,35 +292,6 @@ mod tests {
         let reordered = |pts: i64| Packet { dts: Some(pts - 400), ..packet(pts, "K") };
         let table = FrameTable::new(TIME_BASE, &[reordered(400), reordered(1400)], None).unwrap();
         assert_eq!(table.key_before(1400), Some(Key { time: 1400, decoded: 1000, is_open: false, next: None }));
-    }
-
-    #[test]
-    fn times_that_do_not_tell_frames_apart_are_noticed() {
-        let at = |pts: i64| Packet { dts: Some(pts), ..packet(pts, "") };
-        let steady: Vec<Packet> = (0..50).map(|i| at(i * 40)).collect();
-        assert_eq!(irregularity(&steady, TIME_BASE), None);
-        let reordered = [(0, 0), (120, 40), (80, 80), (200, 120)];
-        let reordered: Vec<Packet> =
-            reordered.iter().map(|&(pts, dts)| Packet { dts: Some(dts), ..packet(pts, "") }).collect();
-        assert_eq!(irregularity(&reordered, TIME_BASE), None);
-        let joined = [&steady[..], &steady[..30]].concat();
-        let twice = [&steady[..], &steady[49..]].concat();
-        let none = [&steady[..], &[Packet { pts: None, ..steady[0] }]].concat();
-        let wild = [&steady[..], &[Packet { dts: Some(2_000), ..packet(9_000_000, "") }]].concat();
-        for packets in [joined, twice, none, wild] {
-            assert!(irregularity(&packets, TIME_BASE).is_some(), "{:?}", packets.last());
-        }
-    }
-
-    #[test]
-    fn a_recording_that_begins_in_the_middle_is_noticed() {
-        let open = [packet(80, "K"), packet(0, ""), packet(40, ""), packet(120, "")];
-        assert!(begins_in_the_middle(&open));
-        assert!(begins_in_the_middle(&open[1..]));
-        let hidden = [packet(80, "K"), packet(0, "D"), packet(120, "")];
-        assert!(!begins_in_the_middle(&hidden));
-        let later = [packet(0, "K"), packet(120, "K"), packet(80, "")];
-        assert!(!begins_in_the_middle(&later));
     }
 
     #[test]

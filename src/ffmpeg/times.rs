@@ -92,7 +92,8 @@ fn longest_ascent(times: &[Option<i64>]) -> Vec<usize> {
         let length = ends.partition_point(|end| value(*end) < value(at));
         before[at] = length.checked_sub(1).map(|shorter| ends[shorter]);
         match ends.get_mut(length) {
-            Some(end) => *end = at,
+            Some(end) if value(at) < value(*end) => *end = at,
+            Some(_) => {}
             None => ends.push(at),
         }
     }

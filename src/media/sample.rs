@@ -104,10 +104,23 @@ pub struct Shown<'a> {
 }
 
 impl Shown<'_> {
-    /// `count` different frames of more than that: those in the middle of equal parts of the time. A frame that is on the
-    /// screen for longer than such a part, as in a pause or before a wrong time, counts as if it were shown for one part;
-    /// so no frame is taken twice, and no pause takes frames from the rest.
+    /// `count` different frames of more than that: those in the middle of equal parts of the time. Where that gives a frame
+    /// twice, as in a pause or before a wrong time, frames that are on the screen for longer than a part count as if they
+    /// were shown for one part: no pause takes frames from the rest.
     fn spread(&self, count: usize) -> Vec<usize> {
+        let length = i128::from(self.end - self.starts[0]);
+        let middle = |part: usize| (2 * part as i128 + 1) * length / (2 * count as i128);
+        let frames: Vec<usize> = (0..count).map(|part| self.frame_at(middle(part))).collect();
+        if frames.is_sorted_by(|a, b| a < b) { frames } else { self.spread_without_pauses(count) }
+    }
+
+    /// The frame that is shown so many units after the first.
+    fn frame_at(&self, units: i128) -> usize {
+        let first = i128::from(self.starts[0]);
+        self.starts.partition_point(|start| i128::from(*start) - first <= units).saturating_sub(1)
+    }
+
+    fn spread_without_pauses(&self, count: usize) -> Vec<usize> {
         let next = self.starts.iter().skip(1).copied().chain([self.end]);
         let shown_for: Vec<i128> =
             self.starts.iter().zip(next).map(|(start, next)| i128::from(next.saturating_sub(*start).max(1))).collect();
@@ -175,7 +188,8 @@ mod tests {
     use std::time::Duration;
 
     use super::{Sampling, Shown, segments};
-    use crate::ffmpeg::table::{FrameTable, Packet, TimeBase};
+    use crate::ffmpeg::packets::Packet;
+    use crate::ffmpeg::table::{FrameTable, TimeBase};
 
     /// 25 frames a second, a key every `gop` frames.
     fn table(frames: i64, gop: i64) -> FrameTable {
@@ -219,7 +233,7 @@ mod tests {
             }
         }
         assert_eq!(spread(&[0, 1], 1_000_000, 1), [1]);
-        assert_eq!(spread(&[0, 10, 20], 20, 2), [0, 1]);
+        assert_eq!(spread(&[0, 10, 1_000], 2_000, 2), [1, 2]);
     }
 
     #[test]

@@ -57,6 +57,7 @@
 //! Videos and animations:
 //! - `video_fetch`        videos as files in memory, without a name on disk, or where they lie; cut bodies, full disks
 //! - `video_formats`      every codec and container, each with something odd, against ffprobe; its clips are in `video_clips`
+//! - `video_kinds`        kinds of files that were once read wrong in silence: noise after seeks, joined recordings, gaps, HDR …
 //! - `video_seeks`        frames that are easily lost on the way to them
 //! - `run_animated`       animated pictures, sampled as videos are or one frame of each
 //! - `tracks`             the rows of a video: tracks, and what each of several scorers says of them
@@ -159,6 +160,7 @@ mod video_containment;
 mod video_escapes;
 mod video_fetch;
 mod video_formats;
+mod video_kinds;
 mod video_mutants;
 mod video_references;
 mod video_seeks;

@@ -96,9 +96,9 @@ fn other_codecs_are_refused_by_name_before_they_see_a_byte() {
         made("magicyuv.mkv", "-c:v magicyuv"),
         made("magicyuv.mov", "-c:v magicyuv"),
         made("ffv1.mkv", "-c:v ffv1"),
-        made("mpeg2.ts", "-c:v mpeg2video -q:v 2"),
-        made("h263.avi", "-s 352x288 -c:v h263"),
-        made("prores.mov", "-c:v prores"),
+        made("msmpeg4v2.avi", "-c:v msmpeg4v2"),
+        made("svq1.mov", "-c:v svq1 -pix_fmt yuv410p"),
+        made("animation.mov", "-c:v qtrle -pix_fmt rgb24"),
         made("raw.avi", "-c:v rawvideo"),
     ];
     let files: Vec<(&str, Vec<u8>)> = files.iter().map(|(name, bytes)| (name.as_str(), bytes.clone())).collect();

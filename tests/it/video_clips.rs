@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::clips::{HEIGHT_PX, WIDTH_PX, clip, encode_beside, remux};
+use crate::video_references::boxes;
 
 /// A clip, and what must be said of it.
 pub struct Format {
@@ -23,6 +24,8 @@ pub struct Format {
     two_passes: bool,
     /// Copied into another container: arguments before and behind the input.
     remux: &'static [(&'static str, &'static str)],
+    /// What is done to the file that came of it.
+    patch: Option<fn(Vec<u8>) -> Vec<u8>>,
 }
 
 impl Format {
@@ -35,8 +38,48 @@ impl Format {
             false => vec![encode(self.encoder)],
         };
         steps.extend(self.remux.iter().map(|(before, output)| remux(before, output)));
-        clip(self.name, &steps)
+        let made = clip(self.name, &steps);
+        let Some(patch) = self.patch else { return made };
+        let patched = made.with_file_name(format!("patched-{}", made.file_name().unwrap().to_str().unwrap()));
+        if !patched.exists() {
+            // Apart until it is whole: other tests may look for it at the same time.
+            let part = tempfile::NamedTempFile::new_in(made.parent().unwrap()).unwrap();
+            std::fs::write(part.path(), patch(std::fs::read(made).unwrap())).unwrap();
+            part.persist(&patched).unwrap();
+        }
+        patched
     }
+}
+
+/// Writes a matrix into the header of the first track: `x' = a·x + c·y`, `y' = b·x + d·y`.
+fn turned(mut file: Vec<u8>, [a, b, c, d]: [i32; 4]) -> Vec<u8> {
+    let header = *boxes(&file, &[b"moov", b"trak", b"tkhd"]).last().unwrap();
+    let matrix = header + 48;
+    for (place, value) in [(0, a), (4, b), (12, c), (16, d)] {
+        file[matrix + place..matrix + place + 4].copy_from_slice(&(value << 16).to_be_bytes());
+    }
+    file
+}
+
+/// Puts a box behind all others of the first sample entry. The movie's header comes last, so that nothing else moves.
+fn with_box(mut file: Vec<u8>, kind: &[u8; 4], content: &[u8]) -> Vec<u8> {
+    let parents = boxes(&file, &[b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd"]);
+    let entry = parents.last().unwrap() + 16;
+    let size = |file: &[u8], at: usize| u32::from_be_bytes(file[at..at + 4].try_into().unwrap());
+    let end = entry + size(&file, entry) as usize;
+    let added = [&(content.len() as u32 + 8).to_be_bytes()[..], kind, content].concat();
+    for at in parents.iter().copied().chain([entry]) {
+        let grown = size(&file, at) + added.len() as u32;
+        file[at..at + 4].copy_from_slice(&grown.to_be_bytes());
+    }
+    file.splice(end..end, added);
+    file
+}
+
+/// Dolby Vision, profile 8.4, as phones write it: ffprobe has it before the display matrix.
+fn dolby_vision(file: Vec<u8>) -> Vec<u8> {
+    let record = [1, 0, 8 << 1, 4 << 3 | 0b101, 4 << 4];
+    with_box(file, b"dvvC", &[&record[..], &[0; 19]].concat())
 }
 
 /// 49 frames: no multiple of what is sampled falls on a boundary between two.
@@ -53,6 +96,7 @@ const H264: Format = Format {
     encoder: "-c:v libx264 -preset ultrafast -crf 18 -g 12 -bf 2",
     two_passes: false,
     remux: &[],
+    patch: None,
 };
 const HEVC: Format = Format {
     name: "hevc.mp4",
@@ -117,11 +161,41 @@ pub const SHORT: &[Format] = &[
     Format { name: "mjpeg.mov", container: "mp4", ..MJPEG },
     Format { name: "mjpeg.mkv", container: MATROSKA, ..MJPEG },
 
+    // Codecs and containers of earlier years, of cameras and of editing.
+    Format { name: "h264.flv", container: "flv", ..H264 },
+    Format { name: "flv1.flv", container: "flv", codec: "flv1", encoder: "-c:v flv1 -q:v 2 -g 12", ..H264 },
+    Format { name: "mpeg2.mpg", container: "mpegps", codec: "mpeg2video", encoder: "-c:v mpeg2video -q:v 2 -g 12 -bf 2", ..H264 },
+    Format { name: "mpeg2.vob", container: "mpegps", codec: "mpeg2video", encoder: "-c:v mpeg2video -q:v 2 -g 12 -bf 2 -flags +ilme+ildct", ..H264 },
+    Format { name: "mpeg2.ts", container: TS, codec: "mpeg2video", encoder: "-c:v mpeg2video -q:v 2 -g 12 -bf 2", ..H264 },
+    Format { name: "mpeg1.mpg", container: "mpegps", codec: "mpeg1video", encoder: "-c:v mpeg1video -q:v 2 -g 12 -bf 2", ..H264 },
+    Format { name: "h263.3gp", codec: "h263", size_px: (480, 272), encoder: "-c:v h263p -q:v 2 -g 12", ..H264 },
+    Format { name: "wmv1.wmv", container: "asf", codec: "wmv1", encoder: "-c:v wmv1 -q:v 2 -g 12", ..H264 },
+    Format { name: "wmv2.wmv", container: "asf", codec: "wmv2", encoder: "-c:v wmv2 -q:v 2 -g 12", ..H264 },
+    Format { name: "divx3.avi", container: "avi", codec: "msmpeg4v3", encoder: "-c:v msmpeg4 -q:v 2 -g 12", ..H264 },
+    Format { name: "prores.mov", codec: "prores", filters: "format=yuv422p10le", encoder: "-c:v prores_ks -profile:v 0", ..H264 },
+    Format { name: "dnxhr.mov", codec: "dnxhd", filters: "format=yuv422p", encoder: "-c:v dnxhd -profile:v dnxhr_lb", ..H264 },
+    Format { name: "dnxhr.mxf", container: "mxf", codec: "dnxhd", filters: "format=yuv422p", encoder: "-c:v dnxhd -profile:v dnxhr_lb", ..H264 },
+    Format { name: "mpeg2.mxf", container: "mxf", codec: "mpeg2video", encoder: "-c:v mpeg2video -q:v 2 -g 12 -bf 2", ..H264 },
+    Format { name: "theora.ogv", container: "ogg", codec: "theora", encoder: "-c:v libtheora -q:v 9 -g 12", ..H264 },
+    Format { name: "jpeg2000.mov", codec: "jpeg2000", encoder: "-c:v jpeg2000 -q:v 2", ..H264 },
+    Format { name: "vp9.ivf", container: "ivf", ..VP9 },
+    Format { name: "av1.ivf", container: "ivf", ..AV1 },
+
+    // What comes before the beginning.
+    Format { name: "junk_box.mov", patch: Some(|mut file| { file[4..8].copy_from_slice(b"junk"); file }), ..H264 },
+    Format { name: "junk.mp4", patch: Some(|file| [&b"HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\n\r\n"[..], &file].concat()), ..H264 },
+    Format { name: "junk.ts", container: TS, patch: Some(|file| [&[0x11; 700][..], &file].concat()), ..H264 },
+
     // What a picture goes through on its way to the screen. Turned pictures are encoded turned the other way.
     Format { name: "turned_90.mp4", filters: "transpose=clock,format=yuv420p", remux: &[("", "-metadata:s:v rotate=90")], ..H264 },
     Format { name: "turned_180.mp4", filters: "hflip,vflip,format=yuv420p", remux: &[("", "-metadata:s:v rotate=180")], ..H264 },
     Format { name: "turned_270.mov", filters: "transpose=cclock,format=yuv420p", remux: &[("", "-metadata:s:v rotate=270")], ..H264 },
     Format { name: "turned_90_hevc.mp4", filters: "transpose=clock,format=yuv420p", remux: &[("", "-metadata:s:v rotate=90")], ..HEVC },
+    Format { name: "mirrored.mp4", filters: "hflip,format=yuv420p", patch: Some(|file| turned(file, [-1, 0, 0, 1])), ..H264 },
+    Format { name: "upside_down.mp4", filters: "vflip,format=yuv420p", patch: Some(|file| turned(file, [1, 0, 0, -1])), ..H264 },
+    Format { name: "transposed.mp4", filters: "transpose=cclock_flip,format=yuv420p", patch: Some(|file| turned(file, [0, 1, 1, 0])), ..H264 },
+    Format { name: "transposed_across.mov", filters: "transpose=clock_flip,format=yuv420p", patch: Some(|file| turned(file, [0, -1, -1, 0])), ..H264 },
+    Format { name: "turned_dolby_vision.mov", filters: "transpose=clock,format=yuv420p", remux: &[("", "-metadata:s:v rotate=90")], patch: Some(dolby_vision), ..HEVC },
     Format { name: "narrow_pixels.mp4", filters: "scale=240:272,setsar=2,format=yuv420p", ..H264 },
     Format { name: "narrow_pixels.mkv", filters: "scale=360:272,setsar=4/3,format=yuv420p", container: MATROSKA, ..H264 },
     Format { name: "narrow_pixels_turned.mp4", filters: "scale=240:272,setsar=2,transpose=clock,format=yuv420p", remux: &[("", "-metadata:s:v rotate=90")], ..H264 },
@@ -194,5 +268,7 @@ pub const LONG: &[Format] = &[
     Format { name: "long_av1.mp4", frames: 525, encoder: "-c:v libsvtav1 -preset 12 -crf 30 -g 100", ..AV1 },
     Format { name: "long_b_frames.avi", frames: 525, encoder: "-c:v mpeg4 -q:v 3 -g 50 -bf 2", ..MPEG4 },
     Format { name: "long_h264.avi", frames: 525, codec: "h264", encoder: "-c:v libx264 -preset ultrafast -crf 20 -g 50 -bf 2", ..MPEG4 },
+    Format { name: "long.mpg", frames: 525, container: "mpegps", codec: "mpeg2video", encoder: "-c:v mpeg2video -q:v 3 -g 50 -bf 2", ..H264 },
+    Format { name: "long_intra_refresh.mp4", frames: 525, encoder: "-c:v libx264 -preset veryfast -crf 20 -g 50 -bf 0 -x264-params intra-refresh=1", ..H264 },
     Format { name: "long_mjpeg.mov", frames: 525, container: "mp4", ..MJPEG },
 ];

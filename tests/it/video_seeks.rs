@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use crate::clips::{clip, encode, words};
+use crate::clips::{clip, words};
 use crate::program::{Row, column, media, rows};
-use crate::video_bad::{SMALL, sweep};
+use crate::video_bad::sweep;
 
 /// Made of a test picture, without anybody in it.
 fn pattern(name: &str, source: &str, encoder: &str) -> (String, Vec<u8>) {
@@ -43,17 +43,6 @@ fn a_key_that_is_shown_long_after_it_is_decoded_is_found_in_mpeg_ts() {
     let frames = check_whole(&files, &["--frames", "4"], 4);
     let indexes: Vec<Value> = column(&frames, "frame_index");
     assert_eq!(indexes[..4], indexes[4..], "the same frames out of either container");
-}
-
-#[test]
-fn recordings_that_were_joined_say_where_the_clock_starts_again() {
-    let made = |name: &str, frames| std::fs::read(clip(name, &[encode(frames, "format=yuv420p", SMALL)])).unwrap();
-    let joined = [made("first.ts", 49), made("second.ts", 30)].concat();
-    let (landed, _) = sweep(&[("joined.ts", joined)], &["--all-frames"]);
-    let row = media(&landed, "joined.ts");
-    assert_eq!(row["frames_decoded"], 49, "{row:?}");
-    let said = row["decoder_message"].as_str().unwrap_or_default();
-    assert!(said.contains("starts again behind 49 frames") && said.contains("30 more"), "{row:?}");
 }
 
 #[test]

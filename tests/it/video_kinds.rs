@@ -1,0 +1,379 @@
+//! Kinds of videos that players show right and that are easily read wrong with nobody noticing. The face stands where the
+//! frame's number says (`clips`), so a wrong frame, a frame of noise and a frame that is not upright all fail.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::clips::{STEP_PX, clip, encode, face_centre_px, remux, words};
+use crate::program::{Landed, Row, media, rows};
+use crate::video_bad::{SMALL, check_refused, sweep};
+
+fn made(name: &str, frames: usize, encoder: &str) -> Vec<u8> {
+    std::fs::read(clip(name, &[encode(frames, "format=yuv420p", encoder)])).unwrap()
+}
+
+fn committed(name: &str) -> Vec<u8> {
+    std::fs::read(crate::root().join("tests/media/video").join(name)).unwrap()
+}
+
+fn of_media(landed: &Landed, table: &str, key: &str) -> Vec<Row> {
+    rows(landed, table).into_iter().filter(|row| row["key"] == key).collect()
+}
+
+/// Every frame of the clip shows its own number, counted by `source_frame`, at the time `pts_s` says.
+fn check_frames(landed: &Landed, key: &str, decoded: usize, source_frame: impl Fn(usize) -> usize) -> Vec<Row> {
+    let row = media(landed, key);
+    assert_eq!(row["status"], "ok", "{key}: {row:?}");
+    assert_eq!(row["frames_decoded"].as_u64(), Some(decoded as u64), "{key}: {row:?}");
+    let (frames, faces) = (of_media(landed, "frames", key), of_media(landed, "faces", key));
+    assert_eq!(frames.len(), decoded, "{key}");
+    for frame in &frames {
+        let index = frame["frame_index"].as_u64().unwrap() as usize;
+        let (x, y) = face_centre_px(source_frame(index));
+        let number = |face: &Row, name: &str| face[name].as_f64().unwrap();
+        let centre = |face: &Row| {
+            [("box_x0", "box_x1"), ("box_y0", "box_y1")]
+                .map(|(from, to)| f64::midpoint(number(face, from), number(face, to)))
+        };
+        let near =
+            |[at_x, at_y]: [f64; 2]| (at_x - x).abs() < STEP_PX as f64 / 2.0 && (at_y - y).abs() < STEP_PX as f64 / 2.0;
+        let of_frame: Vec<[f64; 2]> =
+            faces.iter().filter(|face| face["frame_index"] == frame["frame_index"]).map(centre).collect();
+        assert!(
+            of_frame.iter().copied().any(near),
+            "{key}: frame {index}: expected a face at {x}, {y}, found {of_frame:?}"
+        );
+    }
+    frames
+}
+
+fn indexes(frames: &[Row]) -> Vec<u64> {
+    frames.iter().map(|frame| frame["frame_index"].as_u64().unwrap()).collect()
+}
+
+fn check_times(frames: &[Row], key: &str, time_s: impl Fn(u64) -> f64) {
+    for frame in frames {
+        let (index, found) = (frame["frame_index"].as_u64().unwrap(), frame["pts_s"].as_f64().unwrap());
+        assert!(
+            (found - time_s(index)).abs() < 0.002,
+            "{key}: frame {index}: expected {}, found {found}",
+            time_s(index)
+        );
+    }
+}
+
+fn message(landed: &Landed, key: &str) -> String {
+    media(landed, key)["decoder_message"].as_str().unwrap_or_default().to_owned()
+}
+
+// --- Noise after a seek.
+
+/// `old_x264_444.mp4` is High 4:4:4 Predictive by x264 core 148, whose faulty bitstream ffmpeg decodes right where it has seen
+/// the message in the first packet that names the encoder. Two people are in every frame.
+fn check_old_x264(seconds: u64, flags: &[&[&str]]) {
+    let folder = tempfile::tempdir().unwrap();
+    let source = crate::root().join("tests/media/video/old_x264_444.mp4");
+    let long = folder.path().join("long.mp4");
+    let loops = (seconds / 4 - 1).to_string();
+    let mut command = std::process::Command::new("ffmpeg");
+    command.args(["-nostdin", "-v", "error", "-stream_loop", &loops, "-i"]).arg(source).args(["-c", "copy"]).arg(&long);
+    assert!(command.status().unwrap().success());
+    let bytes = std::fs::read(&long).unwrap();
+    for flags in flags {
+        let (landed, _) = sweep(&[("long.mp4", bytes.clone())], flags);
+        let row = media(&landed, "long.mp4");
+        assert_eq!((&row["status"], &row["decoder_message"]), (&"ok".into(), &Value::Null), "{flags:?}: {row:?}");
+        assert_eq!(row["frames_sampled"], row["frames_decoded"], "{flags:?}: {row:?}");
+        for frame in rows(&landed, "frames") {
+            assert_eq!(frame["n_faces"], 2, "{flags:?}: {frame:?}");
+        }
+    }
+}
+
+#[test]
+fn what_an_old_encoder_did_wrong_is_known_after_every_seek() {
+    let all: [&[&str]; 7] = [
+        &["--frames", "1"],
+        &["--frames", "2"],
+        &["--frames", "4"],
+        &["--frames", "8"],
+        &["--frames", "32"],
+        &["--every", "310ms"],
+        &["--keyframes"],
+    ];
+    check_old_x264(4, &all);
+    check_old_x264(300, &[&["--frames", "8"]]);
+}
+
+#[test]
+#[ignore = "nightly: an hour of video, decoded from its beginning several times"]
+fn what_an_old_encoder_did_wrong_is_known_an_hour_later() {
+    check_old_x264(
+        3_600,
+        &[&["--frames", "1"], &["--frames", "4"], &["--frames", "32"], &["--keyframes", "--max-frames", "100000"]],
+    );
+}
+
+// --- Clocks.
+
+#[test]
+fn joined_recordings_are_one_video_whose_clock_goes_on() {
+    let first = made("first.ts", 49, SMALL);
+    let (landed, _) = sweep(
+        &[("joined.ts", [first.clone(), made("second.ts", 30, SMALL)].concat()), ("thrice.ts", first.repeat(3))],
+        &["--all-frames"],
+    );
+    let frames = check_frames(&landed, "joined.ts", 79, |index| index % 49);
+    check_times(&frames, "joined.ts", |index| index as f64 / 25.0);
+    let frames = check_frames(&landed, "thrice.ts", 147, |index| index % 49);
+    check_times(&frames, "thrice.ts", |index| index as f64 / 25.0);
+    assert!(message(&landed, "joined.ts").contains("clock"), "{}", message(&landed, "joined.ts"));
+}
+
+#[test]
+fn two_pictures_in_one_packet_of_the_container_are_two_frames() {
+    let (landed, _) = sweep(&[("pairs.ts", committed("ts_two_frames_per_pes.ts"))], &["--all-frames"]);
+    let row = media(&landed, "pairs.ts");
+    // PyAV 18.1 and OpenCV 4.14 give 100 frames over four seconds.
+    assert_eq!((&row["frames_decoded"], &row["frames_with_face"]), (&100.into(), &100.into()), "{row:?}");
+    let frames = rows(&landed, "frames");
+    assert_eq!(indexes(&frames), (0..100).collect::<Vec<_>>());
+    check_times(&frames, "pairs.ts", |index| index as f64 / 25.0);
+}
+
+#[test]
+fn elementary_streams_have_frames_and_times() {
+    let files = [
+        ("raw.h264", made("raw.h264", 49, SMALL)),
+        (
+            "raw.hevc",
+            made(
+                "raw.hevc",
+                49,
+                "-c:v libx265 -preset ultrafast -x265-params log-level=none:keyint=12:bframes=3 -f hevc",
+            ),
+        ),
+        ("raw.m2v", made("raw.m2v", 49, "-c:v mpeg2video -q:v 2 -g 12 -bf 2")),
+    ];
+    let (landed, _) = sweep(&files, &["--frames", "9"]);
+    for (key, _) in &files {
+        let frames = check_frames(&landed, key, 9, |index| index);
+        check_times(&frames, key, |index| index as f64 / 25.0);
+        assert_eq!(media(&landed, key)["container"], if *key == "raw.m2v" { "mpegvideo" } else { &key[4..] });
+    }
+}
+
+#[test]
+fn a_pause_takes_no_frame_from_the_rest() {
+    let pause = "settb=1/12800,setpts='(N+1500*gte(N,50))*512',format=yuv420p";
+    let encoder = "-vsync passthrough -enc_time_base 1:12800 -c:v libx264 -preset ultrafast -crf 20 -g 12";
+    let pause = std::fs::read(clip("pause.mp4", &[encode(100, pause, encoder)])).unwrap();
+    for count in [1, 2, 4, 8, 32, 64] {
+        let (landed, _) = sweep(&[("pause.mp4", pause.clone())], &["--frames", &count.to_string()]);
+        let frames = check_frames(&landed, "pause.mp4", count, |index| index);
+        check_times(&frames, "pause.mp4", |index| index as f64 / 25.0 + if index >= 50 { 60.0 } else { 0.0 });
+        let found = indexes(&frames);
+        let widest = found.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0);
+        assert!(widest as usize <= 2 * 100 / count, "{count}: {found:?}");
+    }
+}
+
+#[test]
+fn one_wrong_time_does_not_stretch_the_video() {
+    // The last block of Matroska, whose time is two bytes behind the track's number, counts from its cluster.
+    let wrong = "settb=1/1000,setpts='if(eq(N,99),9000000,N*40)',format=yuv420p";
+    let encoder = "-vsync passthrough -enc_time_base 1:1000 -c:v libx264 -preset ultrafast -crf 20 -g 12";
+    let files = [("stray.mkv", std::fs::read(clip("stray.mkv", &[encode(100, wrong, encoder)])).unwrap())];
+    let (landed, _) = sweep(&files, &["--frames", "32"]);
+    let row = media(&landed, "stray.mkv");
+    let found = indexes(&check_frames(&landed, "stray.mkv", 32, |index| index.min(98) + usize::from(index == 99)));
+    assert!(found.windows(2).all(|pair| pair[1] - pair[0] <= 4), "{found:?}");
+    assert!(row["duration_s"].as_f64().unwrap() < 5.0, "{row:?}");
+    assert!(message(&landed, "stray.mkv").contains("last frame"), "{row:?}");
+}
+
+// --- Streams.
+
+#[test]
+fn a_multiplex_of_many_streams_and_a_first_video_without_packets_are_read() {
+    let sound = ["-map 2:a"; 70].join(" ");
+    let many = crate::clips::encode_beside(
+        25,
+        &["-f lavfi -i sine=d=1:r=8000"],
+        "format=yuv420p",
+        &format!("{sound} {SMALL} -c:a mp2 -ar 16000 -b:a 32k"),
+    );
+    let many = std::fs::read(clip("many.ts", &[many])).unwrap();
+    // In the map of the program the first video gets a number that no packet has.
+    let two = crate::clips::encode_beside(
+        49,
+        &["-f lavfi -i color=s=64x64:r=25:d=0.04"],
+        "format=yuv420p",
+        &format!("-map 2:v {SMALL}"),
+    );
+    let mut two = std::fs::read(clip("two.ts", &[two])).unwrap();
+    two.chunks_mut(188).filter(|packet| packet[1] & 0x1f == 1 && packet[2] == 1).for_each(|packet| {
+        // The second video's number; its packets become padding.
+        packet[1] |= 0x1f;
+        packet[2] = 0xff;
+    });
+    let (landed, _) = sweep(&[("many.ts", many), ("two.ts", two)], &["--all-frames"]);
+    check_frames(&landed, "many.ts", 25, |index| index);
+    check_frames(&landed, "two.ts", 49, |index| index);
+}
+
+/// Splits every superframe of VP9 (its Annex B) into packets of their own, in IVF.
+fn split_superframes(ivf: &[u8]) -> Vec<u8> {
+    let mut split = ivf[..32].to_vec();
+    let mut at = 32;
+    let mut hidden = 0;
+    while at + 12 <= ivf.len() {
+        let size = u32::from_le_bytes(ivf[at..at + 4].try_into().unwrap()) as usize;
+        let (time, packet) = (&ivf[at + 4..at + 12], &ivf[at + 12..at + 12 + size]);
+        at += 12 + size;
+        let marker = *packet.last().unwrap();
+        let (frames, bytes) = ((marker & 7) as usize + 1, (marker >> 3 & 3) as usize + 1);
+        let index = 2 + frames * bytes;
+        let mut pieces = vec![packet];
+        if marker & 0xe0 == 0xc0 && packet.len() > index && packet[packet.len() - index] == marker {
+            let sizes = packet[packet.len() - index + 1..].chunks(bytes).take(frames);
+            let (mut from, mut found) = (0, vec![]);
+            for size in sizes {
+                let size = size.iter().rev().fold(0, |size, byte| size << 8 | usize::from(*byte));
+                found.push(&packet[from..from + size]);
+                from += size;
+            }
+            hidden += frames - 1;
+            pieces = found;
+        }
+        for piece in pieces {
+            split.extend((piece.len() as u32).to_le_bytes());
+            split.extend(time);
+            split.extend(piece);
+        }
+    }
+    assert!(hidden > 0, "the encoder hid no frame");
+    split
+}
+
+#[test]
+fn frames_that_are_never_shown_are_not_counted() {
+    let encoder = "-c:v libvpx-vp9 -deadline good -cpu-used 8 -b:v 1M -g 48 -auto-alt-ref 1 -lag-in-frames 16";
+    let split = split_superframes(&made("hidden.ivf", 49, encoder));
+    let (landed, _) = sweep(&[("hidden.ivf", split)], &["--frames", "12"]);
+    let frames = check_frames(&landed, "hidden.ivf", 12, |index| index);
+    check_times(&frames, "hidden.ivf", |index| index as f64 / 25.0);
+}
+
+#[test]
+fn a_size_that_the_container_makes_up_is_not_believed() {
+    let mut file = made("lie.mkv", 25, "-c:v libsvtav1 -preset 12 -crf 20 -g 12");
+    // PixelWidth of 480 and PixelHeight of 272 become 240 and 272.
+    let at = file.windows(4).position(|window| window == [0xb0, 0x82, 0x01, 0xe0]).unwrap();
+    file[at + 2..at + 4].copy_from_slice(&240_u16.to_be_bytes());
+    let (landed, _) = sweep(&[("lie.mkv", file)], &["--frames", "5"]);
+    let row = media(&landed, "lie.mkv");
+    assert_eq!((&row["width"], &row["height"]), (&480.into(), &272.into()), "{row:?}");
+    check_frames(&landed, "lie.mkv", 5, |index| index);
+}
+
+// --- What nobody can see.
+
+fn ffmpeg(arguments: &str, output: &Path) {
+    let mut command = std::process::Command::new("ffmpeg");
+    command.args(["-nostdin", "-v", "error", "-y"]).args(words(arguments)).arg(output);
+    assert!(command.status().unwrap().success(), "{command:?}");
+}
+
+#[test]
+fn what_is_encrypted_is_said_so_and_no_frame_of_it_is_decoded() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = clip("plain.mp4", &[encode(49, "format=yuv420p", SMALL)]);
+    let keys = "-encryption_scheme cenc-aes-ctr -encryption_key 0123456789abcdef0123456789abcdef \
+                -encryption_kid 00000000000000000000000000000000";
+    let mut files = vec![];
+    for (name, more) in [("cenc.mp4", ""), ("fragments.mp4", "-movflags frag_keyframe+empty_moov")] {
+        let path = folder.path().join(name);
+        ffmpeg(&format!("-i {} -c copy {keys} {more}", plain.display()), &path);
+        files.push((name, std::fs::read(path).unwrap()));
+    }
+    // Scrambled: the bits of every packet that carries the video say so.
+    let mut scrambled = made("scrambled.ts", 49, SMALL);
+    for packet in scrambled.chunks_mut(188).filter(|packet| packet[1] & 0x1f == 1 && packet[2] == 0) {
+        packet[3] |= 0x80;
+        packet[30..].iter_mut().for_each(|byte| *byte ^= 0x5a);
+    }
+    files.push(("scrambled.ts", scrambled));
+    let (landed, _) = sweep(&files, &[]);
+    for (key, _) in &files {
+        check_refused(&landed, key, &["encrypted"]);
+        assert_eq!(media(&landed, key)["kind"], "video", "{key}");
+    }
+}
+
+#[test]
+fn a_segment_without_its_beginning_is_said_so() {
+    let whole = std::fs::read(clip(
+        "whole.mp4",
+        &[encode(49, "format=yuv420p", SMALL), remux("", "-movflags frag_keyframe+empty_moov+default_base_moof")],
+    ))
+    .unwrap();
+    let fragment = whole.windows(4).position(|window| window == b"moof").unwrap() - 4;
+    let live = made("whole.webm", 25, "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -b:v 1M -g 12");
+    let cluster = live.windows(4).position(|window| window == [0x1f, 0x43, 0xb6, 0x75]).unwrap();
+    let styp = [&24_u32.to_be_bytes()[..], b"stypmsdh\0\0\0\0msdhmsix"].concat();
+    let files = [
+        ("bare.m4s", whole[fragment..].to_vec()),
+        ("typed.m4s", [&styp[..], &whole[fragment..]].concat()),
+        ("bare.webm", live[cluster..].to_vec()),
+    ];
+    let (landed, _) = sweep(&files, &[]);
+    for (key, _) in &files {
+        check_refused(&landed, key, &["incomplete"]);
+        assert!(media(&landed, key)["error_message"].as_str().unwrap().contains("initialization segment"), "{key}");
+    }
+}
+
+// --- HDR and memory.
+
+#[test]
+fn hdr_is_seen_as_on_a_screen_without_it() {
+    for (name, transfer, params) in [
+        ("pq.mp4", "smpte2084", "colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc"),
+        ("hlg.mp4", "arib-std-b67", "colorprim=bt2020:transfer=arib-std-b67:colormatrix=bt2020nc"),
+    ] {
+        // A picture for SDR of which zscale makes what HDR shows alike.
+        let filters = format!(
+            "zscale=tin=709:min=709:pin=709:rin=tv:t=linear:npl=203,format=gbrpf32le,zscale=p=2020:t={transfer}:m=2020_ncl:r=tv:npl=203,format=yuv420p10le"
+        );
+        let encoder = format!("-c:v libx265 -preset ultrafast -crf 12 -x265-params log-level=none:keyint=12:{params}");
+        let hdr = std::fs::read(clip(name, &[encode(12, &filters, &encoder)])).unwrap();
+        let (landed, _) = sweep(&[(name, hdr), ("sdr.mp4", made("sdr.mp4", 12, SMALL))], &["--all-frames"]);
+        check_frames(&landed, name, 12, |index| index);
+        assert_eq!(media(&landed, name)["color_transfer"], transfer);
+        let sharpness = |key: &str| {
+            let faces: Vec<f64> =
+                of_media(&landed, "faces", key).iter().map(|face| face["sharpness"].as_f64().unwrap()).collect();
+            faces.iter().sum::<f64>() / faces.len() as f64
+        };
+        // Highlights are compressed, the rest is as in SDR; untouched, PQ had a quarter of it.
+        let ratio = sharpness(name) / sharpness("sdr.mp4");
+        assert!((0.6..1.5).contains(&ratio), "{name}: {} against {}", sharpness(name), sharpness("sdr.mp4"));
+    }
+}
+
+#[test]
+fn a_video_that_is_too_large_names_the_memory_that_suffices() {
+    let large = made(
+        "large.mp4",
+        3,
+        "-vf scale=4096:2304 -c:v libx265 -preset ultrafast -pix_fmt yuv420p10le -x265-params log-level=none",
+    );
+    let (landed, _) = sweep(&[("large.mp4", large.clone())], &["--memory", "256MiB"]);
+    check_refused(&landed, "large.mp4", &["too_large"]);
+    let said = media(&landed, "large.mp4")["error_message"].as_str().unwrap().to_owned();
+    let memory = said.split("--memory ").last().unwrap().split(' ').next().unwrap();
+    let (landed, _) = sweep(&[("large.mp4", large)], &["--memory", memory]);
+    assert_eq!(media(&landed, "large.mp4")["frames_decoded"], 3, "{memory}");
+}
