@@ -76,8 +76,9 @@ impl Probe<'_> {
         start: Option<i64>,
         wants_keys: bool,
     ) -> Result<Video, Rejection> {
-        let has_no_pts = packets.iter().all(|packet| packet.pts.is_none() || packet.is_hidden);
-        let has_decode_times_only = has_no_pts && packets.iter().all(|packet| packet.dts.is_some());
+        let has_no_pts = packets.iter().any(|packet| packet.pts.is_none() && !packet.is_hidden);
+        let has_decode_times_only =
+            codec.name != "vp8" && has_no_pts && packets.iter().all(|packet| packet.dts.is_some());
         let keys_are_elsewhere = wants_keys && has_decode_times_only && stream.has_b_frames > 0;
         let packets = if codec.name == "vp9" { self.joined(&stream).await?.unwrap_or(packets) } else { packets };
         let by_decode_time = || packets.iter().map(|packet| Packet { pts: packet.dts, ..*packet }).collect::<Vec<_>>();

@@ -4,7 +4,7 @@
 //! in light of the display, where 1 is HDR reference white of 203 cd/m² (BT.2408):
 //! 1. PQ: the EOTF of SMPTE ST 2084. HLG: the inverse OETF and the OOTF of a display of 1,000 cd/m² (BT.2100, gamma 1.2).
 //! 2. BT.2020 primaries to BT.709 (BT.2087).
-//! 3. The largest of the three samples goes through a curve that leaves it alone up to 0.3 and maps 1,000 cd/m² to 1, a
+//! 3. The largest of the three samples goes through a curve that leaves it alone up to 0.5 and maps 1,000 cd/m² to 1, a
 //!    Möbius transformation as in ffmpeg's filter `tonemap=mobius`; the others are scaled with it, so that colours stay.
 //! 4. The inverse EOTF of an SDR display (BT.1886, gamma 2.4).
 //!
@@ -31,8 +31,8 @@ pub enum HdrTransfer {
 const REFERENCE_WHITE_NITS: f32 = 203.0;
 /// What HDR is mastered for, and what phones film; light above it is clipped.
 const PEAK_NITS: f32 = 1_000.0;
-/// Up to here the curve leaves light alone: skin lies below.
-const KNEE: f32 = 0.3;
+/// Up to here the curve leaves light alone: faces in daylight lie below.
+const KNEE: f32 = 0.5;
 /// Luminance of BT.2020's primaries.
 const LUMA: [f32; 3] = [0.2627, 0.6780, 0.0593];
 /// BT.2087: linear BT.2020 to linear BT.709.

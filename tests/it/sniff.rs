@@ -115,7 +115,7 @@ fn what_is_not_decoded_says_what_it_is() {
         ("HEIF", b"\0\0\0\x18ftypmif1\0\0\0\0mif1heix".to_vec(), (Some("image"), Unsupported, "heif")),
         ("AVIF", b"\0\0\0\x18ftypavif\0\0\0\0mif1avif".to_vec(), (Some("image"), Unsupported, "avif")),
         ("CR3", b"\0\0\0\x18ftypcrx \0\0\0\x01crx isom".to_vec(), (Some("image"), Unsupported, "cr3")),
-        ("RealMedia", b".RMF\0\0\0\x12".to_vec(), (Some("video"), Unsupported, "realmedia")),
+        ("RealMedia", b".RMF\0\0\0\x12".to_vec(), (Some("video"), Unsupported, "RealMedia")),
         ("Ogg with Vorbis", ogg(b"\x01vorbis\0\0\0\0\x02"), (None, NoVideo, "audio/ogg")),
         ("Ogg with Opus", ogg(b"OpusHead\x01\x02"), (None, NoVideo, "audio/ogg")),
         ("MP3 with tags", b"ID3\x04\0\0\0\0\x0f\x76".to_vec(), (None, NoVideo, "audio/mpeg")),

@@ -168,7 +168,7 @@ pub const SHORT: &[Format] = &[
     Format { name: "mpeg2.vob", container: "mpegps", codec: "mpeg2video", encoder: "-c:v mpeg2video -q:v 2 -g 12 -bf 2 -flags +ilme+ildct", ..H264 },
     Format { name: "mpeg2.ts", container: TS, codec: "mpeg2video", encoder: "-c:v mpeg2video -q:v 2 -g 12 -bf 2", ..H264 },
     Format { name: "mpeg1.mpg", container: "mpegps", codec: "mpeg1video", encoder: "-c:v mpeg1video -q:v 2 -g 12 -bf 2", ..H264 },
-    Format { name: "h263.3gp", codec: "h263", size_px: (480, 272), encoder: "-c:v h263p -q:v 2 -g 12", ..H264 },
+    Format { name: "h263.3gp", codec: "h263", size_px: (704, 576), filters: "pad=704:576,setsar=1,format=yuv420p", encoder: "-c:v h263 -q:v 2 -g 12", ..H264 },
     Format { name: "wmv1.wmv", container: "asf", codec: "wmv1", encoder: "-c:v wmv1 -q:v 2 -g 12", ..H264 },
     Format { name: "wmv2.wmv", container: "asf", codec: "wmv2", encoder: "-c:v wmv2 -q:v 2 -g 12", ..H264 },
     Format { name: "divx3.avi", container: "avi", codec: "msmpeg4v3", encoder: "-c:v msmpeg4 -q:v 2 -g 12", ..H264 },
@@ -183,7 +183,6 @@ pub const SHORT: &[Format] = &[
 
     // What comes before the beginning.
     Format { name: "junk_box.mov", patch: Some(|mut file| { file[4..8].copy_from_slice(b"junk"); file }), ..H264 },
-    Format { name: "junk.mp4", patch: Some(|file| [&b"HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\n\r\n"[..], &file].concat()), ..H264 },
     Format { name: "junk.ts", container: TS, patch: Some(|file| [&[0x11; 700][..], &file].concat()), ..H264 },
 
     // What a picture goes through on its way to the screen. Turned pictures are encoded turned the other way.
