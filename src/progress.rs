@@ -105,6 +105,10 @@ pub struct Tally {
     pub faces: u64,
     pub scored: u64,
     pub no_face: u64,
+    /// Decoded, but with fewer frames than were asked for.
+    pub short_of_frames: u64,
+    /// Decoded, and the decoder complained of something; those that are short of frames among them.
+    pub with_message: u64,
     pub rejected: u64,
     /// Of the rejected, those that rights, the network or a bug kept from being read.
     pub unreadable: u64,
@@ -145,6 +149,8 @@ pub struct Finished {
     pub frames: u64,
     pub faces: u64,
     pub is_scored: bool,
+    pub is_short_of_frames: bool,
+    pub has_message: bool,
     pub rejection: Option<RejectionClass>,
     pub seconds: Seconds,
 }
@@ -159,6 +165,8 @@ impl Finished {
             frames: media.frames_decoded as u64,
             faces: media.n_faces as u64,
             is_scored: rows.iter().any(|row| row.scores.is_some()),
+            is_short_of_frames: media.rejection.is_none() && media.frames_decoded < media.frames_sampled,
+            has_message: media.rejection.is_none() && media.decoder_message.is_some(),
             rejection: media.rejection.as_ref().map(|rejection| rejection.class),
             seconds: media.seconds,
         })
@@ -173,6 +181,8 @@ impl Tally {
         self.faces += media.faces;
         self.scored += u64::from(media.is_scored);
         self.no_face += u64::from(media.rejection.is_none() && media.faces == 0);
+        self.short_of_frames += u64::from(media.is_short_of_frames);
+        self.with_message += u64::from(media.has_message);
         if let Some(class) = media.rejection {
             self.rejected += 1;
             self.unreadable += u64::from(class.is_failure_to_read());
@@ -193,6 +203,8 @@ impl Tally {
         self.faces += other.faces;
         self.scored += other.scored;
         self.no_face += other.no_face;
+        self.short_of_frames += other.short_of_frames;
+        self.with_message += other.with_message;
         self.rejected += other.rejected;
         self.unreadable += other.unreadable;
         for (class, count) in &other.rejected_by_class {

@@ -67,8 +67,20 @@ impl Summary {
     /// The closing table.
     #[must_use]
     pub fn table(&self, out: &str) -> String {
-        let Tally { objects, bytes, frames, faces, scored, no_face, rejected, seconds, rejected_by_class, .. } =
-            &self.tally;
+        let Tally {
+            objects,
+            bytes,
+            frames,
+            faces,
+            scored,
+            no_face,
+            short_of_frames,
+            with_message,
+            rejected,
+            seconds,
+            rejected_by_class,
+            ..
+        } = &self.tally;
         let mut text = String::new();
         let mut line = |name: &str, value: String| {
             let _ = writeln!(text, "  {name:<10} {value}"); // writing to a String cannot fail
@@ -93,6 +105,14 @@ impl Summary {
             rejected_by_class.iter().map(|(class, n)| format!("{n} {}", class.as_str())).collect();
         let classes = if classes.is_empty() { String::new() } else { format!(": {}", classes.join(", ")) };
         line("rejected", format!("{rejected}{classes}"));
+        if *with_message > 0 {
+            let short = if *short_of_frames > 0 {
+                format!(", {short_of_frames} with fewer frames than were asked for")
+            } else {
+                String::new()
+            };
+            line("flawed", format!("{with_message} decoded in spite of a flaw{short} (decoder_message says which)"));
+        }
         if let Some(elapsed) = self.elapsed {
             line("time", format!("{:.1} s", elapsed.as_secs_f64()));
         }

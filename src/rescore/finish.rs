@@ -57,6 +57,9 @@ fn count(media: &Fetched, progress: &Progress) -> Result<(i64, Fingerprint), Str
                     frames: columns.frames_decoded.value(row) as u64,
                     faces: columns.n_faces.value(row) as u64,
                     is_scored,
+                    is_short_of_frames: !is_rejected
+                        && columns.frames_decoded.value(row) < columns.frames_sampled.value(row),
+                    has_message: !is_rejected && columns.decoder_message.is_valid(row),
                     rejection: class.filter(|_| is_rejected),
                     seconds: Seconds::default(),
                 };
