@@ -114,7 +114,7 @@ impl Ffmpeg {
             segment.select(table)
         );
         push(&["-i", MEDIA, "-map", "0:V:0", "-an", "-sn", "-dn", "-vf", &filters]);
-        push(if self.release() >= (5, 1) { &["-fps_mode", "passthrough"] } else { &["-vsync", "passthrough"] });
+        push(self.passthrough());
         push(&["-frames:v", &segment.wanted().to_string(), "-f", "rawvideo", "-pix_fmt", "rgb24", "pipe:1"]);
         words
     }

@@ -21,6 +21,7 @@ pub mod detect;
 pub mod embed;
 pub mod fetch;
 pub mod frame;
+pub mod heif;
 pub mod list;
 pub mod memory;
 pub mod score;
@@ -46,6 +47,7 @@ use self::compute::Compute;
 use self::embed::{Cropped, CroppedFrame, FrameFaces, Outcome, Rejected};
 use self::fetch::{Content, Fetch};
 use self::frame::Frame;
+use self::heif::HeifDecoding;
 use self::list::{Media, PlannedSlice, SliceAt};
 use self::memory::{MemoryBudget, Reserved};
 use self::score::RunFacts;
@@ -54,6 +56,7 @@ use self::video::VideoSettings;
 use self::write::{Write, Written};
 use crate::error::{Error, Rejection, RejectionClass};
 use crate::ffmpeg::Ffmpeg;
+use crate::ffmpeg::on_demand::OnDemand;
 use crate::limits;
 use crate::media::animation::frame_times;
 use crate::media::sniff::{ImageKind, VideoKind};
@@ -80,6 +83,8 @@ pub struct Pipeline {
     pub max_object_bytes: u64,
     pub decode_limits: DecodeLimits,
     pub videos: Videos,
+    /// Decodes the coded pictures of HEIC and AVIF, whether or not videos are wanted.
+    pub pictures: OnDemand,
     pub video_settings: VideoSettings,
     /// Whether animations are sampled as videos are.
     pub animated: bool,
@@ -253,6 +258,11 @@ impl Pipeline {
         let _decoding = self.progress.enter(Stage::Decode);
         match content {
             Content::Image { bytes, image, reserved } => Ok(self.image(media, bytes, image, reserved, frames).await),
+            Content::Heif { bytes, reserved } => {
+                let (compute, pixels, limits) = (&self.compute, &self.memory.pixels, self.decode_limits);
+                let heif = HeifDecoding { ffmpeg: &self.pictures, compute, pixels, limits };
+                Ok(heif.decode(bytes, reserved, media, frames).await)
+            }
             Content::Video(file, kind) => self.video(media, &file, kind, frames).await,
         }
     }
