@@ -4,6 +4,7 @@
 //! Numbers against references (`tests/golden/`, made by independent scripts):
 //! - `parity_decode`      pixels of JPEG and WebP as libjpeg-turbo and libwebp decode them
 //! - `parity_animation`   frames of animated GIF and WebP as Pillow and libwebp show them
+//! - `parity_heif`       HEIC and AVIF of every kind as libheif and libavif show them, and the faces in them
 //! - `parity_mtcnn`       faces as facenet-pytorch finds them
 //! - `parity_preprocess`  squares for the tower as transformers makes them with Pillow
 //! - `parity_align`       faces turned upright as skimage and OpenCV turn them
@@ -103,6 +104,7 @@ mod parity_align;
 mod parity_animation;
 mod parity_clip;
 mod parity_decode;
+mod parity_heif;
 mod parity_mtcnn;
 mod parity_preprocess;
 mod parity_recipes;
