@@ -34,14 +34,17 @@ impl Ffmpeg {
         Ok(CODECS.into_iter().map(|codec| (codec, has(codec))).collect())
     }
 
-    /// Containers that are read, each with whether this ffmpeg reads it.
+    /// Containers that are read, and the plain streams in which HEIC (`hevc`) and AVIF (`ivf`) are handed over, each with whether this ffmpeg reads it.
     ///
     /// # Errors
     /// As [`Self::decoders`].
     pub async fn demuxers(&self) -> Result<Vec<(&'static str, bool)>, Rejection> {
         let names = self.listed("-demuxers").await?;
         let has = |demuxer: &str| names.iter().flat_map(|name| name.split(',')).any(|name| name == demuxer);
-        Ok(["mov", "matroska", "avi", "mpegts"].into_iter().map(|demuxer| (demuxer, has(demuxer))).collect())
+        Ok(["mov", "matroska", "avi", "mpegts", "hevc", "ivf"]
+            .into_iter()
+            .map(|demuxer| (demuxer, has(demuxer)))
+            .collect())
     }
 
     /// Whether it knows every word that it is told.

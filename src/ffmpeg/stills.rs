@@ -63,7 +63,10 @@ impl Ffmpeg {
         decoded.complaints = finish(child, stills).await?;
         if found < stills.pictures {
             let why = decoded.complaints.first().map_or("the decoder gave no reason", String::as_str);
-            return Err(corrupt(format_args!("expected {} coded pictures, {found} could be decoded: {why}", stills.pictures)));
+            return Err(corrupt(format_args!(
+                "expected {} coded pictures, {found} could be decoded: {why}",
+                stills.pictures
+            )));
         }
         Ok(decoded)
     }

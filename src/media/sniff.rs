@@ -93,7 +93,7 @@ pub fn container_named(name: &str) -> Option<&'static str> {
 }
 
 /// Brands of HEIF (ISO/IEC 23008-12, 10; AV1 Image File Format, 6), with the container that each makes likely.
-const HEIF_BRANDS: [(&[u8; 4], &str); 19] = [
+const HEIF_BRANDS: [(&[u8; 4], &str); 20] = [
     (b"heic", "heic"),
     (b"heix", "heic"),
     (b"heim", "heic"),
@@ -110,6 +110,7 @@ const HEIF_BRANDS: [(&[u8; 4], &str); 19] = [
     (b"MA1B", "avif"),
     (b"mif1", "heif"),
     (b"mif2", "heif"),
+    (b"mif3", "heif"),
     (b"msf1", "heif"),
     (b"miaf", "heif"),
     (b"jpeg", "heif"),

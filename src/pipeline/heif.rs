@@ -62,7 +62,8 @@ impl HeifDecoding<'_> {
             ffmpeg.warn_of_missing_layers();
             let streams = Arc::clone(&picture);
             let writing = tokio::task::spawn_blocking(move || file_of(&streams.streams[number])).await;
-            let file = writing.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(|error| failed(&error))??;
+            let file =
+                writing.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(|error| failed(&error))??;
             let decoded = ffmpeg.decode_stills(&file, &stills(&picture.streams[number])?).await?;
             planes.push(decoded.planes);
             complaints.extend(decoded.complaints);

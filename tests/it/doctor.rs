@@ -24,7 +24,7 @@ fn a_machine_with_everything_is_well() {
     let parts: Vec<&str> = findings.iter().map(|finding| finding["part"].as_str().unwrap()).collect();
     let count = |part: &str| parts.iter().filter(|found| **found == part).count();
     let counts = ["device", "ffmpeg", "decoder", "demuxer", "layer", "scratch"].map(count);
-    assert_eq!(counts, [1, 1, 7, 4, 8, 1]);
+    assert_eq!(counts, [1, 1, 7, 6, 8, 1]);
     assert!(findings.iter().all(|finding| finding["state"] != "missing"), "{findings:?}");
     let text = doctor(&[]);
     assert_eq!(text.code, Some(0), "{}", text.stderr);

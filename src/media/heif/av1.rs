@@ -52,12 +52,7 @@ impl Configuration {
     ///
     /// # Errors
     /// What the writer says; units that are broken.
-    pub fn write(
-        &self,
-        pieces: &[Bytes],
-        number: usize,
-        output: &mut impl Write,
-    ) -> io::Result<Result<(), Rejection>> {
+    pub fn write(&self, pieces: &[Bytes], number: usize, output: &mut impl Write) -> io::Result<Result<(), Rejection>> {
         let joined = join(pieces);
         let units: Result<Vec<&[u8]>, Rejection> = units(&joined)
             .filter(|unit| !unit.as_ref().is_ok_and(|unit| unit.kind == TEMPORAL_DELIMITER))
@@ -109,7 +104,8 @@ fn units(mut bytes: &[u8]) -> impl Iterator<Item = Result<Unit<'_>, Rejection>> 
         } else {
             leb128(bytes.get(head..).unwrap_or_default()).map(|(size, taken)| (head + taken, size))
         };
-        let cut = measured.and_then(|(head, size)| Some((head, head.checked_add(size).filter(|end| *end <= whole.len())?)));
+        let cut =
+            measured.and_then(|(head, size)| Some((head, head.checked_add(size).filter(|end| *end <= whole.len())?)));
         let Some((head, end)) = cut else {
             bytes = &[];
             return Some(Err(corrupt("AV1: a unit goes beyond the end of its item")));
@@ -216,7 +212,13 @@ fn tools(bits: &mut Bits<'_>) -> Result<(), Rejection> {
 fn colours(bits: &mut Bits<'_>, profile: u32, size_px: (u32, u32)) -> Result<(Format, Option<Nclx>), Rejection> {
     let is_high = bits.bit()?;
     let depth = match (is_high, profile) {
-        (true, 2) => if bits.bit()? { 12 } else { 10 },
+        (true, 2) => {
+            if bits.bit()? {
+                12
+            } else {
+                10
+            }
+        }
         (true, _) => 10,
         (false, _) => 8,
     };

@@ -34,9 +34,10 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// Fewer bytes than asked for, here and below.
     pub fn take(&mut self, length: usize) -> Result<&'a [u8], Rejection> {
-        let (taken, rest) = self.rest.split_at_checked(length).ok_or_else(|| {
-            corrupt(format_args!("expected {length} more bytes in a box, found {}", self.rest.len()))
-        })?;
+        let (taken, rest) = self
+            .rest
+            .split_at_checked(length)
+            .ok_or_else(|| corrupt(format_args!("expected {length} more bytes in a box, found {}", self.rest.len())))?;
         self.rest = rest;
         Ok(taken)
     }

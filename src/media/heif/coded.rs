@@ -37,7 +37,9 @@ pub struct Format {
 pub enum Codec {
     Hevc,
     /// And of several operating points the one that is shown.
-    Av1 { operating_point: u8 },
+    Av1 {
+        operating_point: u8,
+    },
 }
 
 /// Pictures of one form in one stream.
@@ -109,7 +111,8 @@ impl Format {
             12 => "12le",
             _ => return None,
         };
-        let old = |name: &str| if self.depth == 8 { format!("|{}", name.replace("yuv", "yuvj")) } else { String::new() };
+        let old =
+            |name: &str| if self.depth == 8 { format!("|{}", name.replace("yuv", "yuvj")) } else { String::new() };
         Some(match self.chroma {
             Chroma::Grey => format!("gray{ending}"),
             Chroma::Half => format!("yuv420p{ending}{}", old("yuv420p")),

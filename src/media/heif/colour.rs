@@ -1,7 +1,7 @@
 //! Decoded planes → rows of red, green and blue (ITU-T H.273, 8.3).
 //!
-//! Rows are computed in f32 from 0 to 1 at whatever depth the picture has, so that a picture of high dynamic range can be
-//! brought to the range of a screen before it is rounded to 8 bits.
+//! Rows are computed in f32 from 0 to 1. Of deep samples the first eight bits count, as in libheif and libavif, but for a
+//! picture of high dynamic range that is brought to the range of a screen before it is rounded to 8 bits.
 
 use super::coded::{Chroma, Format};
 use super::properties::Nclx;
@@ -12,6 +12,8 @@ use crate::error::{Rejection, RejectionClass};
 pub struct Planes<'a> {
     format: Format,
     bytes: &'a [u8],
+    /// Bits at the end of each sample that do not count.
+    cut: u8,
 }
 
 /// How a colour sample that pixels share is spread over them.
@@ -34,7 +36,10 @@ pub struct Conversion {
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Matrix {
     /// Shares of red and of blue in the light.
-    Shares { red: f32, blue: f32 },
+    Shares {
+        red: f32,
+        blue: f32,
+    },
     /// Green, blue, red are the planes.
     Identity,
     YCgCo,
@@ -49,7 +54,17 @@ impl<'a> Planes<'a> {
             let message = format!("expected a decoded picture of {expected} bytes, found {}", bytes.len());
             return Err(Rejection::new(RejectionClass::Corrupt, message));
         }
-        Ok(Self { format, bytes })
+        Ok(Self { format, bytes, cut: format.depth.saturating_sub(8) })
+    }
+
+    /// With all bits of its samples.
+    #[must_use]
+    pub fn in_full_depth(self) -> Self {
+        Self { cut: 0, ..self }
+    }
+
+    fn depth(&self) -> u8 {
+        self.format.depth - self.cut
     }
 
     #[must_use]
@@ -57,7 +72,7 @@ impl<'a> Planes<'a> {
         self.format
     }
 
-    /// Row `y` of plane 0, 1 or 2, as numbers from 0 to `2^depth - 1`.
+    /// Row `y` of plane 0, 1 or 2, as numbers of as many bits as count.
     fn row(&self, plane: usize, y: u32, row: &mut Vec<f32>) {
         let (size, chroma) = (self.format.size_px, self.format.chroma_size());
         let area = |(width, height): (u32, u32)| width as usize * height as usize;
@@ -72,7 +87,7 @@ impl<'a> Planes<'a> {
         if each == 1 {
             row.extend(bytes.iter().map(|byte| f32::from(*byte)));
         } else {
-            row.extend(bytes.as_chunks().0.iter().map(|two| f32::from(u16::from_le_bytes(*two))));
+            row.extend(bytes.as_chunks().0.iter().map(|two| f32::from(u16::from_le_bytes(*two) >> self.cut)));
         }
     }
 }
@@ -95,7 +110,8 @@ impl Conversion {
             9 | 10 => shares(0.2627, 0.0593),
             12 => of_primaries(primaries),
             other => {
-                let message = format!("HEIF: expected colours by a matrix of 0 to 10 or 12 (ITU-T H.273), found {other}");
+                let message =
+                    format!("HEIF: expected colours by a matrix of 0 to 10 or 12 (ITU-T H.273), found {other}");
                 return Err(Rejection::new(RejectionClass::Unsupported, message));
             }
         };
@@ -111,10 +127,11 @@ impl Conversion {
     /// Calls `with` for each row from the first on: its number, and red, green and blue of its pixels, from 0 to 1 where the
     /// picture keeps to its range.
     pub fn rows(&self, planes: &Planes<'_>, mut with: impl FnMut(u32, &mut [[f32; 3]])) {
-        let Format { size_px: (width, height), chroma, depth } = planes.format;
+        let (Format { size_px: (width, height), chroma, .. }, depth) = (planes.format, planes.depth());
         let (mut light, mut first, mut second, mut around) = (vec![], vec![], vec![], [vec![], vec![]]);
         let mut pixels = vec![[0.0; 3]; width as usize];
         let (black, light_scale, chroma_scale) = self.scales(depth);
+        let [r_v, g_u, g_v, b_u] = self.factors();
         let middle = (1_u32 << (depth - 1)) as f32;
         for y in 0..height {
             planes.row(0, y, &mut light);
@@ -132,13 +149,8 @@ impl Conversion {
                 let y = (light - black) * light_scale;
                 let (u, v) = ((first - middle) * chroma_scale, (second - middle) * chroma_scale);
                 *pixel = match self.matrix {
-                    Matrix::Shares { red, blue } => {
-                        let (r, b) = (y + 2.0 * (1.0 - red) * v, y + 2.0 * (1.0 - blue) * u);
-                        [r, (y - red * r - blue * b) / (1.0 - red - blue), b]
-                    }
-                    Matrix::Identity => {
-                        [(second - black) * light_scale, y, (first - black) * light_scale]
-                    }
+                    Matrix::Shares { .. } => [y + r_v * v, y - g_u * u - g_v * v, y + b_u * u],
+                    Matrix::Identity => [(second - black) * light_scale, y, (first - black) * light_scale],
                     Matrix::YCgCo => [y - u + v, y + u, y - u - v],
                 };
             }
@@ -148,13 +160,27 @@ impl Conversion {
 
     /// Calls `with` for the light of each row from the first on, from 0 to 1.
     pub fn light(&self, planes: &Planes<'_>, mut with: impl FnMut(&[f32])) {
-        let (black, scale, _) = self.scales(planes.format.depth);
+        let (black, scale, _) = self.scales(planes.depth());
         let mut light = vec![];
         for y in 0..planes.format.size_px.1 {
             planes.row(0, y, &mut light);
             light.iter_mut().for_each(|light| *light = (*light - black) * scale);
             with(&light);
         }
+    }
+
+    /// By how much a step of the second colour plane changes red, of the first green, of the second green, of the first blue;
+    /// to as many bits as the libraries have, since a detector may answer to a grey level.
+    fn factors(&self) -> [f32; 4] {
+        let Matrix::Shares { red, blue } = self.matrix else { return [0.0; 4] };
+        let green = 1.0 - red - blue;
+        let (r_v, b_u) = (2.0 * (1.0 - red), 2.0 * (1.0 - blue));
+        let exact = [r_v, b_u * blue / green, r_v * red / green, b_u];
+        let steps = match self.spread {
+            Spread::Nearest => 256.0,
+            Spread::Linear => 64.0,
+        };
+        exact.map(|factor| (factor * steps).round() / steps)
     }
 
     /// The sample that is black, and what a step of light and of colour is worth.
@@ -168,12 +194,19 @@ impl Conversion {
     }
 
     /// A row of colour samples, one for each pixel.
-    fn chroma_row(&self, planes: &Planes<'_>, plane: usize, y: u32, [near, far]: &mut [Vec<f32>; 2], row: &mut Vec<f32>) {
+    fn chroma_row(
+        &self,
+        planes: &Planes<'_>,
+        plane: usize,
+        y: u32,
+        [near, far]: &mut [Vec<f32>; 2],
+        row: &mut Vec<f32>,
+    ) {
         let (across, down) = planes.format.chroma.pixels_a_sample();
         let (_, rows) = planes.format.chroma_size();
         planes.row(plane, y / down, near);
         if self.spread == Spread::Linear && down == 2 {
-            let other = if y % 2 == 0 { (y / 2).saturating_sub(1) } else { (y / 2 + 1).min(rows - 1) };
+            let other = if y.is_multiple_of(2) { (y / 2).saturating_sub(1) } else { (y / 2 + 1).min(rows - 1) };
             planes.row(plane, other, far);
             near.iter_mut().zip(far.iter()).for_each(|(near, far)| *near = 0.75 * *near + 0.25 * far);
         }
@@ -187,7 +220,7 @@ impl Conversion {
                 row.extend((0..width).map(|x| {
                     let at = x / 2;
                     let other = if x % 2 == 0 { at.saturating_sub(1) } else { (at + 1).min(last) };
-                    0.75 * near[at] + 0.25 * near[other]
+                    (0.75 * near[at] + 0.25 * near[other] + 0.5).floor()
                 }));
             }
         }

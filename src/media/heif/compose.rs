@@ -3,11 +3,11 @@
 use image::imageops;
 use image::{DynamicImage, GrayImage, RgbImage};
 
-use super::coded::Codec;
+use super::HeifPicture;
+use super::coded::{Chroma, Codec};
 use super::colour::{Conversion, Planes, Spread, level};
 use super::properties::{Nclx, Transform};
 use super::resolve::{Alpha, Node, Place, Source};
-use super::HeifPicture;
 use crate::error::Rejection;
 use crate::media::still::{self, DecodeLimits};
 
@@ -49,13 +49,19 @@ impl Composer<'_> {
             Source::Coded(place, _) => Layer { colours: self.coded(*place, nclx)?, alpha: None },
             Source::Jpeg(bytes) => Layer { colours: jpeg(bytes, self.limits)?, alpha: None },
             Source::Grid { columns, tiles } => {
-                let mut colours = RgbImage::new(node.source_px.0, node.source_px.1);
+                let (width, height) = node.source_px;
+                let mut colours = RgbImage::new(width, height);
+                let has_alpha = tiles.iter().any(|tile| tile.alpha.is_some());
+                let mut alpha = has_alpha.then(|| GrayImage::from_pixel(width, height, image::Luma([255])));
                 for (number, tile) in (0..).zip(tiles) {
                     let (x, y) = (number % columns * tile.size_px.0, number / columns * tile.size_px.1);
-                    let tile = self.layer(tile, nclx)?.colours;
-                    imageops::replace(&mut colours, &tile, i64::from(x), i64::from(y));
+                    let tile = self.layer(tile, nclx)?;
+                    imageops::replace(&mut colours, &tile.colours, i64::from(x), i64::from(y));
+                    if let Some((alpha, tile)) = alpha.as_mut().zip(tile.alpha) {
+                        imageops::replace(alpha, &tile, i64::from(x), i64::from(y));
+                    }
                 }
-                Layer { colours, alpha: None }
+                Layer { colours, alpha }
             }
             Source::Overlay { background, layers } => self.overlay(node.source_px, *background, layers)?,
             Source::Same(base) => self.layer(base, nclx)?,
@@ -65,7 +71,7 @@ impl Composer<'_> {
             layer.alpha = layer.alpha.map(|alpha| turned_alpha(alpha, transform)).transpose()?;
         }
         if let Some(alpha) = &node.alpha {
-            self.apply(alpha, &mut layer)?;
+            self.apply(alpha, node, &mut layer)?;
         }
         Ok(layer)
     }
@@ -80,6 +86,9 @@ impl Composer<'_> {
         let (width, height) = planes.format().size_px;
         let mut colours = RgbImage::new(width, height);
         let tone_map = self.tone_map.zip(nclx.filter(|nclx| matches!(nclx.transfer, 16 | 18)));
+        // libheif cuts bits off where colours are shared by two by two pixels, and else not.
+        let is_deep = tone_map.is_some() || stream == Codec::Hevc && planes.format().chroma != Chroma::Half;
+        let planes = if is_deep { planes.in_full_depth() } else { planes };
         let mut rows = colours.chunks_exact_mut(width as usize * 3);
         conversion.rows(&planes, |_, pixels| {
             if let Some((tone_map, nclx)) = tone_map {
@@ -106,7 +115,8 @@ impl Composer<'_> {
         [red, green, blue, alpha]: [u8; 4],
         layers: &[(Node, i32, i32)],
     ) -> Result<Layer, Rejection> {
-        let mut colours = RgbImage::from_pixel(width, height, image::Rgb([red, green, blue].map(|level| times(level, alpha))));
+        let mut colours =
+            RgbImage::from_pixel(width, height, image::Rgb([red, green, blue].map(|level| times(level, alpha))));
         let mut alphas = (alpha < 255).then(|| GrayImage::from_pixel(width, height, image::Luma([alpha])));
         for (node, left, top) in layers {
             let layer = self.layer(node, None)?;
@@ -126,8 +136,14 @@ impl Composer<'_> {
     }
 
     /// Multiplies, unless that was done already.
-    fn apply(&self, alpha: &Alpha, layer: &mut Layer) -> Result<(), Rejection> {
+    fn apply(&self, alpha: &Alpha, node: &Node, layer: &mut Layer) -> Result<(), Rejection> {
         let mut mask = self.mask(&alpha.picture)?;
+        if alpha.picture.transforms.is_empty() {
+            // The standard has it turned like the picture that it belongs to; some writers leave that out.
+            for transform in node.transforms.iter().filter(|_| alpha.picture.size_px == node.source_px) {
+                mask = turned_alpha(mask, transform)?;
+            }
+        }
         if mask.dimensions() != layer.colours.dimensions() {
             let (width, height) = layer.colours.dimensions();
             mask = imageops::resize(&mask, width, height, imageops::FilterType::Nearest);
@@ -167,7 +183,9 @@ impl Composer<'_> {
             }
             Source::Same(base) => self.mask(base)?,
             Source::Jpeg(bytes) => DynamicImage::from(jpeg(bytes, self.limits)?).into_luma8(),
-            Source::Overlay { .. } => return Err(super::boxes::unsupported("expected alpha in one picture, found an overlay")),
+            Source::Overlay { .. } => {
+                return Err(super::boxes::unsupported("expected alpha in one picture, found an overlay"));
+            }
         };
         for transform in &node.transforms {
             mask = turned_alpha(mask, transform)?;

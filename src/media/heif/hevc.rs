@@ -88,7 +88,8 @@ impl Configuration {
                 if begins_picture && has_picture {
                     break; // an item has one
                 }
-                if !has_picture && !(begins_picture && STAND_ALONE.contains(&kind)) {
+                let may_begin = begins_picture && STAND_ALONE.contains(&kind);
+                if !(has_picture || may_begin) {
                     return Ok(Err(corrupt(format_args!("expected a picture that stands alone, found unit {kind}"))));
                 }
                 has_picture = true;

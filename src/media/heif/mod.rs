@@ -28,7 +28,7 @@ pub mod track;
 use bytes::Bytes;
 use image::metadata::Orientation;
 
-use self::boxes::{boxes, corrupt};
+use self::boxes::{boxes, corrupt, unsupported};
 use self::coded::Stream;
 use self::items::Meta;
 use self::properties::Nclx;
@@ -58,25 +58,32 @@ pub struct HeifPicture {
 /// # Errors
 /// A file that is broken, encrypted, of codecs or features that are not decoded, or larger than the limits.
 pub fn read(file: &Bytes, limits: DecodeLimits) -> Result<HeifPicture, Rejection> {
-    let mut movie = None;
+    let (mut movie, mut by_item) = (None, None);
     for found in boxes(file) {
         let found = found?;
-        if found.kind == *b"meta" {
-            if found.is_cut {
-                return Err(corrupt("the file ends in the middle of its box \"meta\""));
-            }
-            let meta = Meta::read(found.body)?;
-            if let Some(primary) = meta.primary {
-                return Resolver::new(file, &meta, limits).picture(primary);
-            }
-        } else if found.kind == *b"moov" {
-            movie = Some(found.body);
+        match &found.kind {
+            b"meta" if found.is_cut => return Err(corrupt("the file ends in the middle of its box \"meta\"")),
+            b"meta" if by_item.is_none() => by_item = primary(file, found.body, limits).transpose(),
+            b"moov" => movie = Some(found.body),
+            b"mini" => return Err(unsupported("expected a box \"meta\", found the short form \"mini\"")),
+            _ => {}
         }
     }
-    match movie {
-        Some(movie) => track::first_picture(movie, file, limits),
-        None => Err(corrupt("expected a primary item or a track of pictures, found none")),
+    match (by_item, movie) {
+        (Some(Ok(picture)), _) => Ok(picture),
+        // A sequence may name an item that is not there.
+        (Some(Err(error)), Some(movie)) if error.class == RejectionClass::Corrupt => {
+            track::first_picture(movie, file, limits).map_err(|_| error)
+        }
+        (Some(Err(error)), _) => Err(error),
+        (None, Some(movie)) => track::first_picture(movie, file, limits),
+        (None, None) => Err(corrupt("expected a primary item or a track of pictures, found none")),
     }
+}
+
+fn primary(file: &Bytes, meta: &[u8], limits: DecodeLimits) -> Result<Option<HeifPicture>, Rejection> {
+    let meta = Meta::read(meta)?;
+    meta.primary.map(|primary| Resolver::new(file, &meta, limits).picture(primary)).transpose()
 }
 
 impl HeifPicture {

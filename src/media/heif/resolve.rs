@@ -38,9 +38,15 @@ pub enum Source {
     /// A whole JPEG file.
     Jpeg(Bytes),
     /// Tiles in rows, cut at the right and at the bottom.
-    Grid { columns: u32, tiles: Vec<Node> },
+    Grid {
+        columns: u32,
+        tiles: Vec<Node>,
+    },
     /// Pictures at places, which may be outside; the first is at the bottom.
-    Overlay { background: [u8; 4], layers: Vec<(Node, i32, i32)> },
+    Overlay {
+        background: [u8; 4],
+        layers: Vec<(Node, i32, i32)>,
+    },
     Same(Box<Node>),
 }
 
@@ -56,6 +62,13 @@ pub struct Alpha {
     pub picture: Box<Node>,
     /// The colours are multiplied by it already.
     pub is_premultiplied: bool,
+}
+
+/// What an item is made of, before its transforms and its own colours.
+struct Made {
+    source: Source,
+    size_px: (u32, u32),
+    nclx: Option<Nclx>,
 }
 
 pub struct Resolver<'a> {
@@ -105,29 +118,26 @@ impl<'a> Resolver<'a> {
         self.nodes += 1;
         if depth > limits::MAX_HEIF_DEPTH || self.nodes > limits::MAX_HEIF_NODES {
             let (nodes, depth) = (limits::MAX_HEIF_NODES, limits::MAX_HEIF_DEPTH);
-            let message = format!("expected at most {nodes} pictures, made of each other in at most {depth} steps, found more");
+            let message =
+                format!("expected at most {nodes} pictures, made of each other in at most {depth} steps, found more");
             return Err(corrupt(message));
         }
         let item = self.meta.item(id)?;
+        check_kind(id, item.kind)?;
         let properties = Properties::of(self.meta, item)?;
-        let (source, source_px, below) = match &item.kind {
+        let Made { source, size_px: source_px, nclx: below } = match &item.kind {
             b"hvc1" | b"hev1" | b"av01" => self.coded(id, item, &properties)?,
             b"jpeg" => self.jpeg(id, &properties)?,
-            b"mime" => return Err(unsupported(format_args!("item {id}: expected a picture, found data of a MIME type"))),
-            b"grid" => self.grid(id, depth)?,
+            // Alpha is of the whole grid, or of each of its tiles.
+            b"grid" => self.grid(id, depth, with_alpha && self.meta.auxiliaries(id).is_empty())?,
             b"iovl" => self.overlay(id, depth)?,
-            b"iden" | b"tmap" => {
+            _ => {
                 // Of a tone map the base picture is the one that every screen shows.
                 let base = self.meta.references(b"dimg", id).first().copied();
                 let base = base.ok_or_else(|| corrupt(format_args!("item {id}: expected what it is made of")))?;
                 let base = self.node(base, depth + 1, with_alpha)?;
                 let (size_px, nclx) = (base.size_px, base.nclx);
-                (Source::Same(Box::new(base)), size_px, nclx)
-            }
-            other => {
-                let name = name_of(*other);
-                let message = format!("expected pictures coded by HEVC (\"hvc1\"), AV1 (\"av01\") or JPEG, found {name}");
-                return Err(unsupported(message));
+                Made { source: Source::Same(Box::new(base)), size_px, nclx }
             }
         };
         let mut size_px = source_px;
@@ -136,7 +146,14 @@ impl<'a> Resolver<'a> {
             size_px = transform.size_px(size_px)?;
         }
         let alpha = if with_alpha { self.alpha(id, depth)? } else { None };
-        Ok(Node { source, transforms: properties.transforms, source_px, size_px, nclx: properties.nclx.or(below), alpha })
+        Ok(Node {
+            source,
+            transforms: properties.transforms,
+            source_px,
+            size_px,
+            nclx: properties.nclx.or(below),
+            alpha,
+        })
     }
 
     fn alpha(&mut self, id: u32, depth: usize) -> Result<Option<Alpha>, Rejection> {
@@ -154,12 +171,7 @@ impl<'a> Resolver<'a> {
         Ok(None)
     }
 
-    fn coded(
-        &mut self,
-        id: u32,
-        item: &Item,
-        properties: &Properties<'_>,
-    ) -> Result<(Source, (u32, u32), Option<Nclx>), Rejection> {
+    fn coded(&mut self, id: u32, item: &Item, properties: &Properties<'_>) -> Result<Made, Rejection> {
         let (place, format, nclx) = match self.known.get(&id) {
             Some(known) => *known,
             None => {
@@ -169,7 +181,7 @@ impl<'a> Resolver<'a> {
                 added
             }
         };
-        Ok((Source::Coded(place, format), format.size_px, nclx))
+        Ok(Made { source: Source::Coded(place, format), size_px: format.size_px, nclx })
     }
 
     /// The bytes of an item. Items may share some, but not so that little of a file is decoded without end.
@@ -237,18 +249,18 @@ impl<'a> Resolver<'a> {
         Ok(read)
     }
 
-    fn jpeg(&mut self, id: u32, properties: &Properties<'_>) -> Result<(Source, (u32, u32), Option<Nclx>), Rejection> {
+    fn jpeg(&mut self, id: u32, properties: &Properties<'_>) -> Result<Made, Rejection> {
         let mut pieces = self.data(id)?;
         if let Some(tables) = properties.jpeg_tables {
             pieces.insert(0, self.file.slice_ref(tables));
         }
         let bytes = if let [one] = &pieces[..] { one.clone() } else { pieces.concat().into() };
         let header = crate::media::still::read_header(&bytes, image::ImageFormat::Jpeg, self.limits)?;
-        Ok((Source::Jpeg(bytes), (header.width_px, header.height_px), None))
+        Ok(Made { source: Source::Jpeg(bytes), size_px: (header.width_px, header.height_px), nclx: None })
     }
 
     /// 23008-12, 6.6.2.3
-    fn grid(&mut self, id: u32, depth: usize) -> Result<(Source, (u32, u32), Option<Nclx>), Rejection> {
+    fn grid(&mut self, id: u32, depth: usize, with_alpha: bool) -> Result<Made, Rejection> {
         let body = self.data(id)?.concat();
         let mut reader = Reader::new(&body);
         let bytes = size_bytes(&mut reader)?;
@@ -259,7 +271,7 @@ impl<'a> Resolver<'a> {
         if ids.len() as u64 != u64::from(rows) * u64::from(columns) {
             return Err(corrupt(format_args!("grid: expected {rows} × {columns} tiles, found {}", ids.len())));
         }
-        let tiles = ids.iter().map(|tile| self.node(*tile, depth + 1, false)).collect::<Result<Vec<_>, _>>()?;
+        let tiles = ids.iter().map(|tile| self.node(*tile, depth + 1, with_alpha)).collect::<Result<Vec<_>, _>>()?;
         let first = tiles.first().map_or((0, 0), |tile| tile.size_px);
         if let Some(other) = tiles.iter().find(|tile| tile.size_px != first) {
             let ((a, b), (c, d)) = (first, other.size_px);
@@ -273,11 +285,11 @@ impl<'a> Resolver<'a> {
             )));
         }
         let nclx = tiles.first().and_then(|tile| tile.nclx);
-        Ok((Source::Grid { columns, tiles }, size_px, nclx))
+        Ok(Made { source: Source::Grid { columns, tiles }, size_px, nclx })
     }
 
     /// 23008-12, 6.6.2.2
-    fn overlay(&mut self, id: u32, depth: usize) -> Result<(Source, (u32, u32), Option<Nclx>), Rejection> {
+    fn overlay(&mut self, id: u32, depth: usize) -> Result<Made, Rejection> {
         let body = self.data(id)?.concat();
         let mut reader = Reader::new(&body);
         let bytes = size_bytes(&mut reader)?;
@@ -301,8 +313,25 @@ impl<'a> Resolver<'a> {
             layers.push((self.node(*layer, depth + 1, true)?, x, y));
         }
         let nclx = layers.first().and_then(|(layer, ..)| layer.nclx);
-        Ok((Source::Overlay { background, layers }, size_px, nclx))
+        Ok(Made { source: Source::Overlay { background, layers }, size_px, nclx })
     }
+}
+
+/// Whether items of this kind are read at all; `iden` and `tmap` are among those.
+fn check_kind(id: u32, kind: [u8; 4]) -> Result<(), Rejection> {
+    let name = match &kind {
+        b"hvc1" | b"hev1" | b"av01" | b"jpeg" | b"grid" | b"iovl" | b"iden" | b"tmap" => return Ok(()),
+        b"avc1" => "H.264 (\"avc1\")".to_owned(),
+        b"vvc1" => "VVC (\"vvc1\")".to_owned(),
+        b"evc1" => "EVC (\"evc1\")".to_owned(),
+        b"j2k1" => "JPEG 2000 (\"j2k1\")".to_owned(),
+        b"jxl1" => "JPEG XL (\"jxl1\")".to_owned(),
+        b"unci" => "uncompressed samples (\"unci\")".to_owned(),
+        b"lhv1" => "layers of HEVC (\"lhv1\")".to_owned(),
+        b"mime" => "data of a MIME type".to_owned(),
+        other => name_of(*other),
+    };
+    Err(unsupported(format_args!("item {id}: expected a picture coded by HEVC, AV1 or JPEG, found {name}")))
 }
 
 /// Version 0, and flags that say how long the numbers are.
