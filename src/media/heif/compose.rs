@@ -6,8 +6,8 @@ use image::{DynamicImage, GrayImage, RgbImage};
 use super::HeifPicture;
 use super::coded::{Chroma, Codec};
 use super::colour::{Conversion, Planes, Spread, level};
+use super::node::{Alpha, Node, Place, Source};
 use super::properties::{Nclx, Transform};
-use super::resolve::{Alpha, Node, Place, Source};
 use crate::error::Rejection;
 use crate::media::still::{self, DecodeLimits};
 

@@ -2,7 +2,7 @@
 //! Image File Format).
 //!
 //! ```text
-//! bytes ─▶ read ([`items`], [`properties`], [`resolve`]; [`track`] for a sequence without items)
+//! bytes ─▶ read ([`items`], [`properties`], [`resolve`] into [`node`]s; [`track`] for a sequence without items)
 //!       ─▶ HeifPicture: streams of coded pictures, and how the picture is put together
 //!                │ somebody else decodes the streams: HEVC and AV1 are never decoded in this process
 //!                ▼
@@ -21,6 +21,7 @@ pub mod colour;
 pub mod compose;
 pub mod hevc;
 pub mod items;
+pub mod node;
 pub mod properties;
 pub mod resolve;
 pub mod track;
@@ -31,8 +32,9 @@ use image::metadata::Orientation;
 use self::boxes::{boxes, corrupt, unsupported};
 use self::coded::Stream;
 use self::items::Meta;
+use self::node::Node;
 use self::properties::Nclx;
-use self::resolve::{Node, Resolver};
+use self::resolve::Resolver;
 use super::still::DecodeLimits;
 use crate::error::{Rejection, RejectionClass};
 use crate::limits;

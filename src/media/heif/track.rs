@@ -4,8 +4,9 @@ use bytes::Bytes;
 
 use super::HeifPicture;
 use super::boxes::{Reader, boxes, child, corrupt, name_of, unsupported};
+use super::node::{Node, Source};
 use super::properties::{Properties, nclx};
-use super::resolve::{Node, Resolver, Source};
+use super::resolve::Resolver;
 use crate::error::{Rejection, RejectionClass};
 use crate::media::still::DecodeLimits;
 
