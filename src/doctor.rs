@@ -169,7 +169,7 @@ async fn decoder(ffmpeg: &Ffmpeg, findings: &mut Vec<Finding>) {
         match offered {
             Ok(offered) => findings.extend(offered.into_iter().map(|(what, has)| match has {
                 true => ok(name, what, "offered"),
-                false => missing(name, what, "not built in: such videos are rejected", INSTALL),
+                false => missing(name, what, "not built in: such files are rejected", INSTALL),
             })),
             Err(rejection) => findings.push(missing("ffmpeg", format!("{name}s"), rejection.message, INSTALL)),
         }

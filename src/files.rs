@@ -1,5 +1,5 @@
 //! Files that a person names: regular ones only. A pipe or a device never ends, and a run that waits for one hears no
-//! signal.
+//! signal. And files in memory, which have no name.
 
 use std::fs::File;
 use std::io::{Error, ErrorKind, Read, Result};
@@ -29,4 +29,56 @@ pub fn read_text(path: &Path) -> Result<String> {
         return Err(Error::new(ErrorKind::InvalidData, message));
     }
     Ok(text)
+}
+
+/// A new file in memory, which the system takes back when the last one who has it open lets go. `name` is what a list of
+/// open files shows.
+///
+/// # Errors
+/// A system without such files.
+#[cfg(target_os = "linux")]
+pub fn in_memory(name: &str) -> Result<File> {
+    use rustix::fs::MemfdFlags as Flags;
+    let flags = Flags::CLOEXEC | Flags::ALLOW_SEALING;
+    let create = |flags| rustix::fs::memfd_create(name, flags);
+    // Nobody can execute it, where the kernel knows how to promise that (6.3).
+    let made = create(flags | Flags::NOEXEC_SEAL).or_else(|_| create(flags))?;
+    Ok(File::from(made))
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn in_memory(_: &str) -> Result<File> {
+    Err(Error::from(ErrorKind::Unsupported))
+}
+
+/// Closes a file in memory to every change.
+///
+/// # Errors
+/// What the system says.
+#[cfg(target_os = "linux")]
+pub fn seal(file: &File) -> Result<()> {
+    use rustix::fs::SealFlags as Seals;
+    Ok(rustix::fs::fcntl_add_seals(file, Seals::WRITE | Seals::GROW | Seals::SHRINK | Seals::SEAL)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn seal(_: &File) -> Result<()> {
+    Ok(())
+}
+
+/// The file from its start: for reading only, where the system can open a file without a name a second time.
+///
+/// # Errors
+/// What the system says.
+pub fn again(file: &File) -> Result<File> {
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::fd::AsRawFd;
+        if let Ok(again) = File::open(format!("/proc/self/fd/{}", file.as_raw_fd())) {
+            return Ok(again);
+        }
+    }
+    let mut again = file.try_clone()?;
+    std::io::Seek::rewind(&mut again)?;
+    Ok(again)
 }

@@ -255,3 +255,31 @@ pub const MANIFEST_BYTES: u64 = 64 << 20;
 
 /// One row of a list: a key has 1,024 bytes, three times as many encoded, and query results have columns that nobody reads.
 pub const LIST_ROW_BYTES: usize = 1 << 20;
+
+/// Items of one HEIF file: the largest grid of tiles that a phone writes has some hundreds.
+pub const MAX_HEIF_ITEMS: usize = 1 << 16;
+
+/// Pieces of all items of one HEIF file together: an item has one, or a few where a file was written in pieces. 1 MB of places.
+pub const MAX_HEIF_EXTENTS: usize = 1 << 16;
+
+/// Properties of one item; a photograph's have ten.
+pub const MAX_HEIF_PROPERTIES: usize = 256;
+
+/// Pictures that one HEIF picture is made of, tiles included: [`MAX_PIXELS`] in tiles of 96 pixels a side.
+pub const MAX_HEIF_NODES: usize = 12_000;
+
+/// How often a picture may be made of others: an identity of an overlay of grids has three steps.
+pub const MAX_HEIF_DEPTH: usize = 5;
+
+/// Pictures in one overlay; the standard's own examples have three.
+pub const MAX_HEIF_LAYERS: usize = 64;
+
+/// Forms (codec, size, depth) of the coded pictures of one HEIF picture, each with a decoder of its own. A photograph has one,
+/// and one for its alpha.
+pub const MAX_HEIF_STREAMS: usize = 16;
+
+/// How many times the bytes of a HEIF file its items may have together: items that share bytes are rare.
+pub const MAX_HEIF_ITEM_SHARE: usize = 4;
+
+/// Pictures that a decoder of still pictures holds: none refers to another, but one may wait for the next to be shown.
+pub const STILL_DECODER_PICTURES: u64 = 4;

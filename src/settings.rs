@@ -47,8 +47,9 @@ pub struct Settings {
     /// Whether animated pictures are sampled as videos are.
     pub animated: bool,
     pub max_frames: u32,
-    /// None: videos are left out.
-    pub ffmpeg: Option<FfmpegChoice>,
+    /// Whether videos are decoded.
+    pub videos: bool,
+    pub ffmpeg: FfmpegChoice,
     pub scratch: PathBuf,
     pub scratch_bytes: u64,
     pub filter: Filter,
@@ -148,8 +149,7 @@ impl Settings {
     #[must_use]
     pub fn limits(&self) -> String {
         let Self { memory_bytes, scratch_bytes, max_object_bytes, max_pixels, max_frames, .. } = self;
-        let video =
-            self.ffmpeg.as_ref().map_or("none".to_owned(), |ffmpeg| format!("{} s", ffmpeg.timeout.as_secs_f64()));
+        let video = if self.videos { format!("{} s", self.ffmpeg.timeout.as_secs_f64()) } else { "none".to_owned() };
         format!(
             "memory={memory_bytes} scratch={scratch_bytes} object={max_object_bytes} pixels={max_pixels} frames={max_frames} \
              video={video}"
@@ -294,13 +294,14 @@ impl Resolver {
             sampling,
             animated,
             max_frames,
-            ffmpeg: (!no_video).then(|| FfmpegChoice {
+            videos: !no_video,
+            ffmpeg: FfmpegChoice {
                 named: ffmpeg,
                 search_path: surroundings.search_path.clone(),
                 own_exe: surroundings.own_exe.clone(),
                 children: threads,
                 timeout: timeout.into(),
-            }),
+            },
             scratch,
             scratch_bytes,
             filter,

@@ -133,7 +133,7 @@ impl Ffmpeg {
         }
         let filters = filters(video, segment);
         push(&["-i", &media.url(), "-map", &format!("0:{}", video.stream), "-an", "-sn", "-dn", "-vf", &filters]);
-        push(if self.release() >= (5, 1) { &["-fps_mode", "passthrough"] } else { &["-vsync", "passthrough"] });
+        push(self.passthrough());
         let format = pixel_format(video);
         push(&["-frames:v", &segment.wanted().to_string(), "-f", "rawvideo", "-pix_fmt", format, "pipe:1"]);
         words

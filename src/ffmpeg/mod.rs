@@ -1,9 +1,11 @@
-//! Videos, through ffmpeg as a contained child process: the only place that starts a process.
+//! Videos and coded still pictures, through ffmpeg as a contained child process: the only place that starts a process.
 //!
 //! ```text
 //! file ─▶ probe (ffprobe: what it is, when its frames are shown) ─▶ table ─▶ segments of wanted frames
 //!      ─▶ decode (ffmpeg: one child a segment) ─▶ RGB8 frames, upright, with the times they are shown at
 //! ```
+//!
+//! Coded still pictures (HEIC, AVIF) take a shorter way: a stream of them ─▶ stills (ffmpeg) ─▶ planes as they were coded.
 //!
 //! A video is decoded by somebody else's C code, and its author may mean harm: so never in this process, and never by
 //! name. The file is the child's standard input, and what the child may do stands in [`contain`].
@@ -17,11 +19,13 @@ pub mod formats;
 mod json;
 pub mod matrix;
 pub mod offer;
+pub mod on_demand;
 pub mod packets;
 pub mod probe;
 pub mod process;
 pub mod said;
 pub mod segment;
+pub mod stills;
 pub mod table;
 pub mod times;
 pub mod video;
@@ -151,6 +155,11 @@ impl Ffmpeg {
         }
     }
 
+    /// Every frame that is decoded comes out once, whatever its time.
+    fn passthrough(&self) -> &'static [&'static str] {
+        if self.release() >= (5, 1) { &["-fps_mode", "passthrough"] } else { &["-vsync", "passthrough"] }
+    }
+
     /// What every child hears first. What is opened is decided by the content that was sniffed, and by nothing that the
     /// file says: no playlists, no other files, no network.
     fn words(demuxer: &str) -> Vec<String> {
@@ -171,7 +180,7 @@ impl Ffmpeg {
 
 fn missing(what: &str, why: &dyn std::fmt::Display) -> Error {
     Error::Usage(format!(
-        "{what}: expected ffmpeg and ffprobe, for videos: {why}; install ffmpeg (apt, apk or brew install ffmpeg; dnf install \
+        "{what}: expected ffmpeg and ffprobe, for videos, HEIC and AVIF: {why}; install ffmpeg (apt, apk or brew install ffmpeg; dnf install \
          ffmpeg-free), name it with --ffmpeg FILE, or leave videos out with --no-video"
     ))
 }

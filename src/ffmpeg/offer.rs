@@ -34,7 +34,7 @@ impl Ffmpeg {
         Ok(CODECS.into_iter().map(|codec| (codec.name, has(codec.decoder))).collect())
     }
 
-    /// Containers that are read, each with whether this ffmpeg reads it.
+    /// Containers that are read, and the plain streams in which HEIC (`hevc`) and AVIF (`ivf`) are handed over, each with whether this ffmpeg reads it.
     ///
     /// # Errors
     /// As [`Self::decoders`].

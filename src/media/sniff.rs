@@ -12,6 +12,8 @@ use crate::error::{Rejection, RejectionClass};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Image(ImageKind),
+    /// In the boxes of HEIF, coded by HEVC, AV1 or others; as the column `container` spells it by its brands.
+    Heif(&'static str),
     Video(VideoKind),
 }
 
@@ -46,7 +48,7 @@ impl Kind {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::Image(_) => "image",
+            Self::Image(_) | Self::Heif(_) => "image",
             Self::Video(_) => "video",
         }
     }
@@ -55,6 +57,7 @@ impl Kind {
     pub fn container(self) -> &'static str {
         match self {
             Self::Image(image) => image.container,
+            Self::Heif(container) => container,
             Self::Video(video) => video.container,
         }
     }
@@ -63,7 +66,7 @@ impl Kind {
     pub fn image(self) -> Option<ImageKind> {
         match self {
             Self::Image(image) => Some(image),
-            Self::Video(_) => None,
+            Self::Heif(_) | Self::Video(_) => None,
         }
     }
 }
@@ -82,24 +85,36 @@ const IMAGES: [ImageKind; 6] = [
 #[must_use]
 pub fn container_named(name: &str) -> Option<&'static str> {
     let videos = VIDEOS.map(|(kind, _)| kind.container);
-    IMAGES.iter().map(|kind| kind.container).chain(videos).find(|known| *known == name)
+    let heif = ["heic", "avif", "heif"];
+    IMAGES.iter().map(|kind| kind.container).chain(heif).chain(videos).find(|known| *known == name)
 }
 
-/// Images in the boxes of MP4, by the brand that their `ftyp` puts first.
-const IMAGE_BRANDS: [(&[u8; 4], &str); 12] = [
-    (b"heic", "image/heic"),
-    (b"heix", "image/heic"),
-    (b"heim", "image/heic"),
-    (b"heis", "image/heic"),
-    (b"hevc", "image/heic-sequence"),
-    (b"hevx", "image/heic-sequence"),
-    (b"mif1", "image/heif"),
-    (b"msf1", "image/heif-sequence"),
-    (b"avif", "image/avif"),
-    (b"avis", "image/avif"),
-    (b"jp2 ", "image/jp2"),
-    (b"crx ", "image/x-canon-cr3"),
+/// Brands of HEIF (ISO/IEC 23008-12, 10; AV1 Image File Format, 6), with the container that each makes likely.
+const HEIF_BRANDS: [(&[u8; 4], &str); 20] = [
+    (b"heic", "heic"),
+    (b"heix", "heic"),
+    (b"heim", "heic"),
+    (b"heis", "heic"),
+    (b"hevc", "heic"),
+    (b"hevx", "heic"),
+    (b"hevm", "heic"),
+    (b"hevs", "heic"),
+    (b"MiHB", "heic"),
+    (b"avif", "avif"),
+    (b"avis", "avif"),
+    (b"avio", "avif"),
+    (b"MA1A", "avif"),
+    (b"MA1B", "avif"),
+    (b"mif1", "heif"),
+    (b"mif2", "heif"),
+    (b"mif3", "heif"),
+    (b"msf1", "heif"),
+    (b"miaf", "heif"),
+    (b"jpeg", "heif"),
 ];
+
+/// Other images in the boxes of MP4, by the brand that their `ftyp` puts first.
+const IMAGE_BRANDS: [(&[u8; 4], &str); 2] = [(b"jp2 ", "image/jp2"), (b"crx ", "image/x-canon-cr3")];
 
 /// # Errors
 /// The row's rejection, where the content is something else.
@@ -108,6 +123,9 @@ pub fn sniff(head: &[u8]) -> Result<Kind, NotDecoded> {
         && let Some(image) = IMAGES.into_iter().find(|image| image.format == format)
     {
         return Ok(Kind::Image(image));
+    }
+    if let Some(container) = heif(head) {
+        return Ok(Kind::Heif(container));
     }
     let text = is_text(head);
     if !text && let Some(video) = video(head) {
@@ -157,6 +175,33 @@ fn is_text(head: &[u8]) -> bool {
 
 fn is_brand(head: &[u8], brand: &[u8; 4]) -> bool {
     head.get(4..8) == Some(b"ftyp") && head.get(8..12) == Some(brand)
+}
+
+/// By the first brand of its `ftyp`, and where that is of no known image by the others: then the next box must be a `meta` of
+/// pictures, since videos too may name HEIF's brands.
+fn heif(head: &[u8]) -> Option<&'static str> {
+    let size = number(head, 0)? as usize;
+    if head.get(4..8)? != b"ftyp" || size < 16 {
+        return None;
+    }
+    let known = |brand: &[u8]| HEIF_BRANDS.iter().find(|(known, _)| *known == brand).map(|(_, container)| *container);
+    let brands = head.get(16..size.min(head.len())).unwrap_or_default().as_chunks::<4>().0;
+    let others = || brands.iter().filter_map(|brand| known(brand));
+    let likely = |first: &'static str| others().chain([first]).find(|container| *container != "heif").unwrap_or("heif");
+    match known(head.get(8..12)?) {
+        Some("heif") => Some(likely("heif")),
+        Some(container) => Some(container),
+        None => {
+            // meta: size, name, version; hdlr: size, name, version, a number, and the kind.
+            let next = head.get(size..)?;
+            let is_picture = next.get(4..8)? == b"meta" && next.get(16..20)? == b"hdlr" && next.get(28..32)? == b"pict";
+            others().next().filter(|_| is_picture).map(likely)
+        }
+    }
+}
+
+fn number(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
 /// The header of a frame of layer 1, 2 or 3 whose fields are all in use: `infer` knows one kind of it.

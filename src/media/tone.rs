@@ -35,8 +35,35 @@ const PEAK_NITS: f32 = 1_000.0;
 const KNEE: f32 = 0.5;
 /// Luminance of BT.2020's primaries.
 const LUMA: [f32; 3] = [0.2627, 0.6780, 0.0593];
-/// BT.2087: linear BT.2020 to linear BT.709.
-const TO_BT709: [[f32; 3]; 3] = [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]];
+/// The colours that red, green and blue of a picture stand for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Primaries {
+    Bt2020,
+    /// Those of phones' still pictures (SMPTE EG 432-1).
+    DisplayP3,
+    Bt709,
+}
+
+impl Primaries {
+    /// By their number in H.273; BT.2020 where none is stated, as BT.2100 has it.
+    #[must_use]
+    pub fn numbered(number: u16) -> Self {
+        match number {
+            1 | 4..=7 => Self::Bt709,
+            11 | 12 => Self::DisplayP3,
+            _ => Self::Bt2020,
+        }
+    }
+
+    /// Linear light to linear light of BT.709 (BT.2087; for P3 by the same rule).
+    fn to_bt709(self) -> [[f32; 3]; 3] {
+        match self {
+            Self::Bt2020 => [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]],
+            Self::DisplayP3 => [[1.2249, -0.2249, 0.0], [-0.0421, 1.0421, 0.0], [-0.0196, -0.0786, 1.0983]],
+            Self::Bt709 => [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]],
+        }
+    }
+}
 
 /// Steps of the square root of light, for the last table: a fifteenth of a grey level where it is darkest.
 const SDR_STEPS: usize = 1 << 14;
@@ -94,6 +121,21 @@ impl Tables {
     }
 }
 
+impl Tables {
+    fn sdr(&self, codes: [u16; 3], transfer: HdrTransfer, to_bt709: &[[f32; 3]; 3]) -> [u8; 3] {
+        let mut light = codes.map(|code| self.linear[usize::from(code)]);
+        if transfer == HdrTransfer::Hlg {
+            let luma: f32 = light.iter().zip(LUMA).map(|(light, weight)| light * weight).sum();
+            let gain = self.ootf[step(luma, LUMA_STEPS)];
+            light = light.map(|light| light * gain);
+        }
+        let light = to_bt709.map(|row| row.iter().zip(light).map(|(weight, light)| weight * light).sum::<f32>());
+        let largest = light.iter().copied().fold(1e-6, f32::max);
+        let gain = self.mobius.map(largest) / largest;
+        light.map(|light| self.sdr[step(light * gain, SDR_STEPS)])
+    }
+}
+
 /// `scale · (x + a) / (x + b)` above the knee, where it meets the straight line with the same slope; 1 at the peak.
 struct Mobius {
     scale: f32,
@@ -139,19 +181,20 @@ pub fn to_sdr(picture: &DeepImage, transfer: HdrTransfer) -> RgbImage {
     let (width, height) = picture.dimensions();
     let tables = transfer.tables();
     let mut sdr = RgbImage::new(width, height);
+    let to_bt709 = Primaries::Bt2020.to_bt709();
     for (from, to) in picture.pixels().zip(sdr.pixels_mut()) {
-        let mut light = from.0.map(|code| tables.linear[usize::from(code)]);
-        if transfer == HdrTransfer::Hlg {
-            let luma: f32 = light.iter().zip(LUMA).map(|(light, weight)| light * weight).sum();
-            let gain = tables.ootf[step(luma, LUMA_STEPS)];
-            light = light.map(|light| light * gain);
-        }
-        let light = TO_BT709.map(|row| row.iter().zip(light).map(|(weight, light)| weight * light).sum::<f32>());
-        let largest = light.iter().copied().fold(1e-6, f32::max);
-        let gain = tables.mobius.map(largest) / largest;
-        to.0 = light.map(|light| tables.sdr[step(light * gain, SDR_STEPS)]);
+        to.0 = tables.sdr(from.0, transfer, &to_bt709);
     }
     sdr
+}
+
+/// The same of pixels whose samples are codes from 0 to 1, in place: what comes out is codes of SDR from 0 to 1.
+pub fn row_to_sdr(row: &mut [[f32; 3]], transfer: HdrTransfer, primaries: Primaries) {
+    let (tables, to_bt709) = (transfer.tables(), primaries.to_bt709());
+    for pixel in row {
+        let codes = pixel.map(|code| (code.clamp(0.0, 1.0) * 65_535.0).round() as u16);
+        *pixel = tables.sdr(codes, transfer, &to_bt709).map(|sample| f32::from(sample) / 255.0);
+    }
 }
 
 /// The place of a light from 0 to 1 in a table by its square root.

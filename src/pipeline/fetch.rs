@@ -28,6 +28,11 @@ pub enum Content {
         image: ImageKind,
         reserved: Reserved,
     },
+    /// The same, in the boxes of HEIF.
+    Heif {
+        bytes: Bytes,
+        reserved: Reserved,
+    },
     Video(VideoFile, VideoKind),
 }
 
@@ -86,7 +91,8 @@ impl Fetch<'_> {
             }
         }
         let content = match download.received {
-            Received::Image(bytes, image, reserved) => Content::Image { bytes: bytes.freeze(), image, reserved },
+            Received::Image(bytes, Some(image), reserved) => Content::Image { bytes: bytes.freeze(), image, reserved },
+            Received::Image(bytes, None, reserved) => Content::Heif { bytes: bytes.freeze(), reserved },
             Received::Video(writing, video) => Content::Video(writing.finish().await.map_err(named)?, video),
             Received::Original(file, video) => Content::Video(file, video),
             Received::Beginning(_) => return Ok(Err(empty())),
@@ -122,7 +128,8 @@ struct Download<'a> {
 /// What came so far, in the place that its content asks for.
 enum Received {
     Beginning(BytesMut),
-    Image(BytesMut, ImageKind, Reserved),
+    /// None: in the boxes of HEIF.
+    Image(BytesMut, Option<ImageKind>, Reserved),
     Video(Writing, VideoKind),
     /// On this machine: no byte of it is copied.
     Original(VideoFile, VideoKind),
@@ -264,12 +271,12 @@ impl Download<'_> {
         self.known = Some(kind);
         let start = Instant::now();
         let video = match kind {
-            Kind::Image(image) => {
+            Kind::Image(_) | Kind::Heif(_) => {
                 let reserved = self.room_for_image().await?;
                 self.waited = start.elapsed();
                 let mut bytes = BytesMut::with_capacity(size_bytes as usize);
                 bytes.extend_from_slice(beginning);
-                return Ok(Received::Image(bytes, image, reserved));
+                return Ok(Received::Image(bytes, kind.image(), reserved));
             }
             Kind::Video(video) => video,
         };

@@ -21,6 +21,7 @@ pub mod detect;
 pub mod embed;
 pub mod fetch;
 pub mod frame;
+pub mod heif;
 pub mod list;
 pub mod memory;
 pub mod score;
@@ -46,6 +47,7 @@ use self::compute::Compute;
 use self::embed::{Cropped, CroppedFrame, FrameFaces, Outcome, Rejected};
 use self::fetch::{Content, Fetch};
 use self::frame::Frame;
+use self::heif::HeifDecoding;
 use self::list::{Media, PlannedSlice, SliceAt};
 use self::memory::{MemoryBudget, Reserved};
 use self::score::RunFacts;
@@ -53,6 +55,7 @@ use self::scratch::{Scratch, VideoFile};
 use self::video::{VideoDecoder, VideoSettings};
 use self::write::{Write, Written};
 use crate::error::{Error, Rejection, RejectionClass};
+use crate::ffmpeg::on_demand::OnDemand;
 use crate::ffmpeg::{Ffmpeg, MediaFile};
 use crate::limits;
 use crate::media::animation::frame_times;
@@ -81,6 +84,8 @@ pub struct Pipeline {
     pub max_object_bytes: u64,
     pub decode_limits: DecodeLimits,
     pub videos: Videos,
+    /// Decodes the coded pictures of HEIC and AVIF, whether or not videos are wanted.
+    pub pictures: OnDemand,
     pub video_settings: VideoSettings,
     /// Whether animations are sampled as videos are.
     pub animated: bool,
@@ -96,7 +101,7 @@ pub type Slices = BoxStream<'static, Result<PlannedSlice, Error>>;
 pub enum Videos {
     /// Nobody was asked to: each is rejected.
     NotWanted,
-    /// Nobody can, for this reason: the first one stops the run.
+    /// Nobody can, for this reason: each is rejected.
     Impossible(String),
     Decoded(Ffmpeg),
 }
@@ -254,6 +259,11 @@ impl Pipeline {
         let _decoding = self.progress.enter(Stage::Decode);
         match content {
             Content::Image { bytes, image, reserved } => Ok(self.image(media, bytes, image, reserved, frames).await),
+            Content::Heif { bytes, reserved } => {
+                let (compute, pixels, limits) = (&self.compute, &self.memory.pixels, self.decode_limits);
+                let heif = HeifDecoding { ffmpeg: &self.pictures, compute, pixels, limits };
+                Ok(heif.decode(bytes, reserved, media, frames).await)
+            }
             Content::Video(file, kind) => self.video(media, &file, kind, frames).await,
         }
     }
@@ -302,7 +312,10 @@ impl Pipeline {
     ) -> Result<Result<(), Rejection>, Error> {
         let ffmpeg = match &self.videos {
             Videos::Decoded(ffmpeg) => ffmpeg,
-            Videos::Impossible(why) => return Err(Error::Usage(format!("{:?} is a video: {why}", media.object.key))),
+            Videos::Impossible(why) => {
+                let message = format!("a video, which is decoded by ffmpeg: {why}");
+                return Ok(Err(Rejection::new(RejectionClass::NoDecoder, message)));
+            }
             Videos::NotWanted => {
                 return Ok(Err(Rejection::new(RejectionClass::Unsupported, "a video, which --no-video leaves out")));
             }

@@ -14,6 +14,7 @@ use bytesize::ByteSize;
 
 use super::memory::{ByteBudget, Reserved};
 use crate::error::{Error, Rejection, RejectionClass};
+use crate::files;
 use crate::limits;
 use crate::media::protection::ReadAt;
 use crate::storage::{FileVersion, OriginalFile};
@@ -99,7 +100,7 @@ impl Scratch {
         reserved: Option<Reserved>,
     ) -> Result<Result<Writing, Rejection>, Error> {
         if let Some(reserved) = reserved {
-            match memory_file() {
+            match files::in_memory("deepsweep video") {
                 Ok(file) => return Ok(Ok(Writing::new(file, Place::Memory, size_bytes, reserved))),
                 Err(error) => self.say_once_that_memory_has_no_files(&error),
             }
@@ -268,37 +269,10 @@ async fn in_background<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> +
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
-#[cfg(target_os = "linux")]
-fn memory_file() -> io::Result<File> {
-    use rustix::fs::MemfdFlags as Flags;
-    let flags = Flags::CLOEXEC | Flags::ALLOW_SEALING;
-    let create = |flags| rustix::fs::memfd_create("deepsweep video", flags);
-    // Nobody can execute it, where the kernel knows how to promise that (6.3).
-    let made = create(flags | Flags::NOEXEC_SEAL).or_else(|_| create(flags))?;
-    Ok(File::from(made))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn memory_file() -> io::Result<File> {
-    Err(io::Error::from(ErrorKind::Unsupported))
-}
-
 /// The file from its start, closed to every change where that can be had.
 fn for_reading(file: &File, place: &Place) -> io::Result<File> {
-    #[cfg(target_os = "linux")]
-    {
-        use std::os::fd::AsRawFd;
-
-        use rustix::fs::SealFlags as Seals;
-        if matches!(place, Place::Memory) {
-            rustix::fs::fcntl_add_seals(file, Seals::WRITE | Seals::GROW | Seals::SHRINK | Seals::SEAL)?;
-        }
-        if let Ok(again) = File::open(format!("/proc/self/fd/{}", file.as_raw_fd())) {
-            return Ok(again);
-        }
+    if matches!(place, Place::Memory) {
+        files::seal(file)?;
     }
-    let _ = place;
-    let mut again = file.try_clone()?;
-    io::Seek::rewind(&mut again)?;
-    Ok(again)
+    files::again(file)
 }

@@ -28,7 +28,8 @@ const VIDEO_SECS_IN_MB: f64 = 4.0;
 const KEYFRAMES_PER_SEC: f64 = 0.5;
 const FRAMES_PER_SEC: f64 = 25.0;
 
-const IMAGES: [&str; 9] = ["jpg", "jpeg", "jpe", "png", "webp", "gif", "bmp", "tif", "tiff"];
+const IMAGES: [&str; 13] =
+    ["jpg", "jpeg", "jpe", "png", "webp", "gif", "bmp", "tif", "tiff", "heic", "heif", "hif", "avif"];
 const VIDEOS: [&str; 12] = ["mp4", "m4v", "mov", "mkv", "webm", "avi", "ts", "m2ts", "mts", "mpg", "mpeg", "3gp"];
 
 /// What a key's ending promises. The content decides in the end.

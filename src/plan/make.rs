@@ -184,7 +184,7 @@ impl Planner<'_> {
                 continue;
             }
             self.progress.listed(object.size_bytes);
-            let work = core_seconds(&object, *sampling, self.settings.ffmpeg.is_none(), earlier.core_seconds(id));
+            let work = core_seconds(&object, *sampling, !self.settings.videos, earlier.core_seconds(id));
             listed.promised.count(Promised::by(&object.key));
             listed.work.push(work as f32);
             if let Some((facts, slice)) = cutter.add(object, work) {

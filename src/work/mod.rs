@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::args::WorkArgs;
 use crate::error::Error;
-use crate::ffmpeg::{Ffmpeg, FfmpegChoice};
+use crate::ffmpeg::on_demand::OnDemand;
 use crate::heartbeat;
 use crate::instruments::Instruments;
 use crate::limits;
@@ -135,9 +135,10 @@ impl Worker<'_> {
     pub async fn work(&self, display: &Display, metrics: &Metrics) -> Result<Written, Error> {
         let beginning = async {
             let source = self.open_source().await?;
-            let videos = videos(self.settings.ffmpeg.as_ref()).await?;
+            let pictures = OnDemand::new(self.settings.ffmpeg.clone());
+            let videos = videos(self.settings, &pictures).await?;
             let (todo, empty) = self.todo().await?;
-            Ok((self.pipeline(source, videos), todo, empty))
+            Ok((self.pipeline(source, videos, pictures), todo, empty))
         };
         let (pipeline, todo, empty) = unless_stopped(&self.shutdown, Box::pin(beginning)).await?;
         let working = async {
@@ -176,7 +177,7 @@ impl Worker<'_> {
         Err(Error::Input(format!("{place}: expected {expected} as the plan has it, found {found}")))
     }
 
-    fn pipeline(&self, source: SharedStore, videos: Videos) -> Pipeline {
+    fn pipeline(&self, source: SharedStore, videos: Videos, pictures: OnDemand) -> Pipeline {
         let Self { plan, settings, instruments, .. } = self;
         let memory = MemoryBudget::new(settings.memory_bytes);
         let decode_limits =
@@ -210,6 +211,7 @@ impl Worker<'_> {
             threads: settings.threads,
             decode_limits,
             videos,
+            pictures,
             video_settings: VideoSettings {
                 sampling: SamplingSettings { sampling: settings.sampling, max_frames: settings.max_frames },
                 limits: decode_limits,
@@ -225,19 +227,21 @@ impl Worker<'_> {
     }
 }
 
-/// Without ffmpeg a run of images is as good as any.
-async fn videos(choice: Option<&FfmpegChoice>) -> Result<Videos, Error> {
-    let Some(choice) = choice else { return Ok(Videos::NotWanted) };
-    match Ffmpeg::find(choice).await {
+/// Without ffmpeg a run of most images is as good as any.
+async fn videos(settings: &Settings, ffmpeg: &OnDemand) -> Result<Videos, Error> {
+    if !settings.videos {
+        return Ok(Videos::NotWanted);
+    }
+    match ffmpeg.get().await {
         Ok(found) => {
             tracing::debug!(version = found.version, "videos are decoded by ffmpeg");
-            Ok(Videos::Decoded(found))
+            Ok(Videos::Decoded(found.clone()))
         }
         // Whoever names one wants it.
-        Err(error) if choice.named.is_some() => Err(error),
+        Err(error) if settings.ffmpeg.named.is_some() => Err(Error::Usage(error.to_owned())),
         Err(error) => {
             tracing::debug!("{error}");
-            Ok(Videos::Impossible(error.to_string()))
+            Ok(Videos::Impossible(error.to_owned()))
         }
     }
 }

@@ -4,6 +4,7 @@
 //! Numbers against references (`tests/golden/`, made by independent scripts):
 //! - `parity_decode`      pixels of JPEG and WebP as libjpeg-turbo and libwebp decode them
 //! - `parity_animation`   frames of animated GIF and WebP as Pillow and libwebp show them
+//! - `parity_heif`       HEIC and AVIF of every kind as libheif and libavif show them, and the faces in them
 //! - `parity_mtcnn`       faces as facenet-pytorch finds them
 //! - `parity_preprocess`  squares for the tower as transformers makes them with Pillow
 //! - `parity_align`       faces turned upright as skimage and OpenCV turn them
@@ -17,6 +18,7 @@
 //! The program, started as a user starts it:
 //! - `run_formats`        every format and variant that is decoded
 //! - `run_bad`            hostile and broken files: each its row, none stops the run
+//! - `run_heif`           HEIC and AVIF: their rows, without videos, without ffmpeg, and files that lie
 //! - `run_sources`        the same job through folders, our S3 server and moto; odd keys
 //! - `plan_sources`       inventories of S3 and lists of keys (`plan_keys`), and those that are refused (`plan_refused`)
 //! - `run_failing_objects`  objects that vanish, change, break off, or may not be read
@@ -64,6 +66,7 @@
 //! - `video_bad`          hostile and broken videos; keys that look like options; images and videos in one folder
 //! - `video_references`   playlists in disguise and containers that point at other files and at the network
 //! - `video_mutants`      a thousand clips with flipped bits and cuts
+//! - `heif_mutants`       two thousand HEIC and AVIF files with damaged boxes
 //! - `video_containment`  what a child may not read, write, reach or start; children that hang, crash or are left behind
 //! - `video_escapes`      ways out of it that take several steps; programs in place of ffmpeg that hang or cannot start
 //!
@@ -90,6 +93,7 @@ mod derive;
 mod doctor;
 mod doctor_places;
 mod ffprobe;
+mod heif_mutants;
 mod import;
 mod jobs;
 mod labelled_refused;
@@ -104,6 +108,7 @@ mod parity_align;
 mod parity_animation;
 mod parity_clip;
 mod parity_decode;
+mod parity_heif;
 mod parity_mtcnn;
 mod parity_preprocess;
 mod parity_recipes;
@@ -127,6 +132,7 @@ mod run_choices;
 mod run_cli;
 mod run_failing_objects;
 mod run_formats;
+mod run_heif;
 mod run_memory;
 mod run_models;
 mod run_readers;

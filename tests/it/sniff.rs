@@ -107,13 +107,43 @@ fn containers_are_known_by_their_content() {
 }
 
 #[test]
+fn heif_is_known_by_its_brands_and_a_video_stays_a_video() {
+    let ftyp = |first: &[u8], others: &[u8]| boxes(&[(b"ftyp", &[first, b"\0\0\0\0", others].concat())]);
+    let meta = |handler: &[u8]| {
+        let hdlr = boxes(&[(b"hdlr", &[&[0; 8][..], handler, &[0; 13]].concat())]);
+        boxes(&[(b"meta", &[&[0; 4][..], &hdlr].concat())])
+    };
+    let heif: [(&str, Vec<u8>, &str); 11] = [
+        ("HEIC", ftyp(b"heic", b"mif1heic"), "heic"),
+        ("HEIC of 10 bits", ftyp(b"heix", b"mif1heix"), "heic"),
+        ("a burst", ftyp(b"msf1", b"hevcmif1heic"), "heic"),
+        ("HEIF, then HEIC", ftyp(b"mif1", b"miafMiHBheic"), "heic"),
+        ("AVIF", ftyp(b"avif", b"mif1miafMA1B"), "avif"),
+        ("AVIF in motion", ftyp(b"avis", b"msf1mif1"), "avif"),
+        ("HEIF, then AVIF", ftyp(b"mif1", b"avifmiaf"), "avif"),
+        ("HEIF and no more", ftyp(b"mif1", b"mif1"), "heif"),
+        ("without compatible brands", ftyp(b"mif1", b""), "heif"),
+        ("the short form", ftyp(b"mif3", b""), "heif"),
+        ("a stranger's brand first", [ftyp(b"XYZ ", b"mif1heic"), meta(b"pict")].concat(), "heic"),
+    ];
+    for (name, start, expected) in heif {
+        assert_eq!(sniff(&padded(&start)), Ok(Kind::Heif(expected)), "{name}");
+    }
+    let videos = [
+        ("a video that names brands of images", ftyp(b"isom", b"mp42mif1heic")),
+        ("one with a meta of another kind", [ftyp(b"qt  ", b"mif1heic"), meta(b"mdta")].concat()),
+        ("one with a meta of pictures and no brand", [ftyp(b"isom", b"mp42"), meta(b"pict")].concat()),
+    ];
+    for (name, start) in videos {
+        assert_eq!(sniff(&padded(&start)), Ok(Kind::Video(MP4)), "{name}");
+    }
+}
+
+#[test]
 fn what_is_not_decoded_says_what_it_is() {
     use RejectionClass::{NoVideo, NotMedia, Unsupported};
     let ogg = |codec: &[u8]| [b"OggS\0\x02\0\0\0\0\0\0\0\0abcd\0\0\0\0efgh\x01\x1e", codec].concat();
-    let cases: [(&str, Vec<u8>, Rejected); 22] = [
-        ("HEIC", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic".to_vec(), (Some("image"), Unsupported, "heic")),
-        ("HEIF", b"\0\0\0\x18ftypmif1\0\0\0\0mif1heix".to_vec(), (Some("image"), Unsupported, "heif")),
-        ("AVIF", b"\0\0\0\x18ftypavif\0\0\0\0mif1avif".to_vec(), (Some("image"), Unsupported, "avif")),
+    let cases: [(&str, Vec<u8>, Rejected); 19] = [
         ("CR3", b"\0\0\0\x18ftypcrx \0\0\0\x01crx isom".to_vec(), (Some("image"), Unsupported, "cr3")),
         ("RealMedia", b".RMF\0\0\0\x12".to_vec(), (Some("video"), Unsupported, "RealMedia")),
         ("Ogg with Vorbis", ogg(b"\x01vorbis\0\0\0\0\x02"), (None, NoVideo, "audio/ogg")),

@@ -33,10 +33,15 @@ const ORIGINALS: [(&str, &str); 14] = [
 const FRAMES: usize = 12;
 
 /// Marsaglia's xorshift: the same numbers everywhere.
-struct Draw(u64);
+pub struct Draw(u64);
 
 impl Draw {
-    fn below(&mut self, end: usize) -> usize {
+    /// Other numbers for every `seed`.
+    pub fn new(seed: u64) -> Self {
+        Self(0x9e37_79b9_7f4a_7c15 ^ (seed + 1))
+    }
+
+    pub fn below(&mut self, end: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -45,7 +50,7 @@ impl Draw {
 }
 
 /// One kind of damage, or two.
-fn damage(file: &mut Vec<u8>, draw: &mut Draw) {
+pub fn damage(file: &mut Vec<u8>, draw: &mut Draw) {
     let length = file.len();
     let at = draw.below(length);
     let some = (1 + draw.below(64)).min(length - at);
@@ -73,7 +78,7 @@ fn damage(file: &mut Vec<u8>, draw: &mut Draw) {
 }
 
 /// Processes of this session that are still there: their numbers and what they are called.
-fn left_over(session: u32) -> Vec<String> {
+pub fn left_over(session: u32) -> Vec<String> {
     let entries = std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let stats = entries.filter_map(|name| std::fs::read_to_string(format!("/proc/{name}/stat")).ok());
     // PID (NAME) STATE PARENT GROUP SESSION …; a name may have anything in it.
@@ -83,7 +88,7 @@ fn left_over(session: u32) -> Vec<String> {
     stats.filter(|stat| of_session(stat) == Some(true)).collect()
 }
 
-fn is_empty(folder: &Path) -> bool {
+pub fn is_empty(folder: &Path) -> bool {
     std::fs::read_dir(folder).unwrap().next().is_none()
 }
 
@@ -97,7 +102,7 @@ fn a_thousand_damaged_clips_give_a_thousand_rows_and_leave_nothing_behind() {
     let [source, out, scratch] = [0; 3].map(|_| tempfile::tempdir().unwrap());
     for number in 0..count {
         let (name, original) = &originals[number % originals.len()];
-        let mut draw = Draw(0x9e37_79b9_7f4a_7c15 ^ (number as u64 + 1));
+        let mut draw = Draw::new(number as u64);
         let mut mutant = original.clone();
         damage(&mut mutant, &mut draw);
         std::fs::write(source.path().join(format!("{number:04}-{name}")), mutant).unwrap();
