@@ -149,7 +149,8 @@ fn is_pnm(head: &[u8]) -> bool {
     let mut found = 0;
     // A number stands alone; only behind the last one do pixels follow at once.
     for word in without_comments.take(numbers) {
-        let is_number = word.len() <= 6 && word.iter().all(u8::is_ascii_digit) && word.iter().any(|digit| *digit != b'0');
+        let is_number =
+            word.len() <= 6 && word.iter().all(u8::is_ascii_digit) && word.iter().any(|digit| *digit != b'0');
         if !is_number {
             return false;
         }
@@ -172,9 +173,9 @@ fn is_ico(head: &[u8]) -> bool {
     count <= 1_000 && length >= 40 && offset >= 6 + 16 * u32::from(count) && offset < 1 << 28
 }
 
-/// ZSoft's technical reference manual: version, run lengths, bits, a window that is not empty, planes, bytes of a line.
+/// ZSoft's technical reference manual: version, run lengths or none, bits, a window that is not empty, planes, bytes of a line.
 fn is_pcx(head: &[u8]) -> bool {
-    let [0x0A, 0 | 2..=5, 1, bits @ (1 | 2 | 4 | 8), ..] = head else { return false };
+    let [0x0A, 0 | 2..=5, 0 | 1, bits @ (1 | 2 | 4 | 8), ..] = head else { return false };
     let at = |place: usize| little(head, place).map(u32::from);
     let (Some(left), Some(top), Some(right), Some(bottom)) = (at(4), at(6), at(8), at(10)) else { return false };
     let (Some(planes), Some(line)) = (head.get(65), at(66)) else { return false };

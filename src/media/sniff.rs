@@ -157,7 +157,9 @@ pub fn sniff(head: &[u8]) -> Result<Kind, NotDecoded> {
     let (kind, class, found) = something_else(head, text);
     let expected = match class {
         RejectionClass::NoVideo => "expected a picture or a video",
-        _ => "expected JPEG, PNG, WebP, GIF, BMP, TIFF, TGA, PNM, QOI, ICO, DDS, PCX, MP4, MOV, Matroska, WebM, AVI or MPEG-TS",
+        _ => {
+            "expected JPEG, PNG, WebP, GIF, BMP, TIFF, TGA, PNM, QOI, ICO, DDS, PCX, MP4, MOV, Matroska, WebM, AVI or MPEG-TS"
+        }
     };
     Err(NotDecoded { kind, rejection: Rejection::new(class, format_args!("{expected}, found {found}")) })
 }

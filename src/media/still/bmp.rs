@@ -9,7 +9,7 @@ use bytes::Bytes;
 use image::ImageFormat;
 
 use super::others::{decode_by_image, header_by_image};
-use super::{Damage, DecodeLimits, Decoded, Header, rows_missing, unsupported};
+use super::{Damage, DecodeLimits, Decoded, Header, bmp_runs, rows_missing, unsupported};
 use crate::error::Rejection;
 
 const FILE_HEADER: usize = 14;
@@ -19,14 +19,27 @@ const INFO_HEADER: usize = 40;
 pub(super) fn read_header(bytes: &Bytes, limits: DecodeLimits) -> Result<Header, Rejection> {
     let read = as_windows(bytes)?;
     let copied = if matches!(read, Cow::Owned(_)) { read.len() as u64 } else { 0 };
-    let header = header_by_image(&handed(bytes, read), ImageFormat::Bmp, limits)?;
+    let file = handed(bytes, read);
+    if let Some(header) = bmp_runs::read_header(&file, limits) {
+        let Header { width_px, height_px, orientation, decode_bytes } = header?;
+        return Header::new((width_px, height_px), orientation, decode_bytes + copied, limits);
+    }
+    let header = header_by_image(&file, ImageFormat::Bmp, limits)?;
     // A salvaged file is copied as well.
     let missing = missing_bytes(bytes).map_or(0, |(needed, _)| needed);
-    Header::new((header.width_px, header.height_px), header.orientation, header.decode_bytes + copied.max(missing), limits)
+    Header::new(
+        (header.width_px, header.height_px),
+        header.orientation,
+        header.decode_bytes + copied.max(missing),
+        limits,
+    )
 }
 
 pub(super) fn decode(bytes: &Bytes, header: Header, damage: Damage) -> Result<Decoded, Rejection> {
     let mut file = as_windows(bytes)?;
+    if let Some(decoded) = bmp_runs::decode(&handed(bytes, file.clone()), header, damage) {
+        return decoded;
+    }
     let mut complaint = None;
     if damage == Damage::Salvaged
         && let Some((needed, rows)) = missing_bytes(&file)

@@ -6,6 +6,7 @@
 //! and palettes become RGB; colour profiles and gamma are ignored; of several pictures or frames the first counts.
 
 mod bmp;
+mod bmp_runs;
 mod gif;
 mod ico;
 mod jpeg;

@@ -6,16 +6,52 @@ use bytes::Bytes;
 use image::metadata::Orientation;
 use image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
-use super::{DECODER_TABLES_BYTES, DecodeLimits, Decoded, Header, over_black, rejection_of, unsupported};
-use crate::error::Rejection;
+use super::{DECODER_TABLES_BYTES, DecodeLimits, Decoded, Header, corrupt, over_black, rejection_of, unsupported};
+use crate::error::{Rejection, RejectionClass};
 use crate::media::sniff::StillFormat;
 
 pub(super) fn read_header(bytes: &Bytes, format: StillFormat, limits: DecodeLimits) -> Result<Header, Rejection> {
+    if format == StillFormat::Dds {
+        let (file, size_px) = in_blocks(bytes)?;
+        let header = header_by_image(&file, ImageFormat::Dds, limits).map_err(named_dds)?;
+        // The file is copied, and what the blocks have too much is cut off.
+        return Header::new(size_px, header.orientation, header.decode_bytes + bytes.len() as u64, limits);
+    }
     header_by_image(bytes, format_of(format)?, limits)
 }
 
 pub(super) fn decode(bytes: &Bytes, format: StillFormat, header: Header) -> Result<Decoded, Rejection> {
+    if format == StillFormat::Dds {
+        let (file, (width, height)) = in_blocks(bytes)?;
+        let Decoded { picture, complaint } = decode_by_image(&file, ImageFormat::Dds, header).map_err(named_dds)?;
+        return Ok(Decoded { picture: image::imageops::crop_imm(&picture, 0, 0, width, height).to_image(), complaint });
+    }
     decode_by_image(bytes, format_of(format)?, header)
+}
+
+/// The texture with sides of whole blocks, as the decoder wants them, and its own sides. Height and width are the fourth
+/// and fifth number of the file.
+fn in_blocks(bytes: &Bytes) -> Result<(Bytes, (u32, u32)), Rejection> {
+    let number = |at: usize| bytes.get(at..at + 4).map_or(0, |n| u32::from_le_bytes([n[0], n[1], n[2], n[3]]));
+    let (height, width) = (number(12), number(16));
+    let whole = |side: u32| side.checked_next_multiple_of(4);
+    let (Some(tall), Some(wide)) = (whole(height), whole(width)) else {
+        return Err(corrupt("DDS: expected a size, found an impossible one"));
+    };
+    if (tall, wide) == (height, width) {
+        return Ok((bytes.clone(), (width, height)));
+    }
+    let mut file = bytes.to_vec();
+    file[12..16].copy_from_slice(&tall.to_le_bytes());
+    file[16..20].copy_from_slice(&wide.to_le_bytes());
+    Ok((Bytes::from(file), (width, height)))
+}
+
+fn named_dds(rejection: Rejection) -> Rejection {
+    match rejection.class {
+        RejectionClass::Unsupported => unsupported("a DDS texture that is not DXT1, DXT3 or DXT5"),
+        _ => rejection,
+    }
 }
 
 fn format_of(format: StillFormat) -> Result<ImageFormat, Rejection> {

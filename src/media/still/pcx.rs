@@ -52,7 +52,8 @@ pub(super) fn decode(bytes: &Bytes, header: Header, damage: Damage) -> Result<De
     let palette = palette(bytes, layout);
     let mut picture = RgbImage::new(header.width_px, header.height_px);
     let mut line = vec![0; line_bytes * planes];
-    let mut runs = Runs { data: &bytes[HEADER..], value: 0, left: 0 };
+    let is_packed = bytes.get(2) != Some(&0);
+    let mut runs = Runs { data: &bytes[HEADER..], is_packed, value: 0, left: 0 };
     for y in 0..header.height_px {
         if line.iter_mut().any(|byte| runs.next().map(|value| *byte = value).is_none()) {
             let missing = header.height_px - y;
@@ -99,6 +100,7 @@ fn palette(bytes: &[u8], Layout { bits, planes, .. }: Layout) -> [[u8; 3]; 256] 
 /// Bytes with the two high bits set say how often the next one stands there.
 struct Runs<'a> {
     data: &'a [u8],
+    is_packed: bool,
     value: u8,
     left: u8,
 }
@@ -108,7 +110,7 @@ impl Runs<'_> {
         while self.left == 0 {
             let (first, rest) = self.data.split_first()?;
             (self.value, self.left, self.data) = match first {
-                0xC0.. => (*rest.first()?, first & 0x3F, &rest[1..]),
+                0xC0.. if self.is_packed => (*rest.first()?, first & 0x3F, &rest[1..]),
                 _ => (*first, 1, rest),
             };
         }

@@ -93,7 +93,9 @@ impl<'a> Chunks<'a> {
             (b"tEXt", text) => (false, text),
             (b"zTXt", [_, text @ ..]) => (true, text),
             // Flag, method, language, keyword in that language.
-            (b"iTXt", [flag, _, rest @ ..]) => (*flag != 0, rest.splitn(3, |byte| *byte == 0).nth(2).unwrap_or_default()),
+            (b"iTXt", [flag, _, rest @ ..]) => {
+                (*flag != 0, rest.splitn(3, |byte| *byte == 0).nth(2).unwrap_or_default())
+            }
             _ => return,
         };
         if !is_compressed {
@@ -195,7 +197,8 @@ pub(super) fn decode(bytes: &Bytes, header: Header, damage: Damage) -> Result<De
     if missing > 0 && (damage == Damage::Refused || rows == 0) {
         return Err(rejection_of_png(&error));
     }
-    let complaint = if missing == 0 { chunks.complaint() } else { Some(rows_missing(missing, header.height_px, "black")) };
+    let complaint =
+        if missing == 0 { chunks.complaint() } else { Some(rows_missing(missing, header.height_px, "black")) };
     Ok(Decoded { picture: rgb(samples, kind, depth, header)?, complaint })
 }
 

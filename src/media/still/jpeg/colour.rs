@@ -83,7 +83,9 @@ impl Plane {
     /// A row of the picture; `target` has room for more than its width.
     fn row(&self, y: usize, grow: Grow, target: &mut [u8]) {
         // Of two rows the nearer one counts three times, the other one once.
-        let near = |y: usize| (self.line_at(y / 2), self.line_at(if y % 2 == 0 { (y / 2).saturating_sub(1) } else { y / 2 + 1 }));
+        let near = |y: usize| {
+            (self.line_at(y / 2), self.line_at(if y % 2 == 0 { (y / 2).saturating_sub(1) } else { y / 2 + 1 }))
+        };
         match grow {
             Grow::Not => target.iter_mut().zip(self.line_at(y)).for_each(|(to, from)| *to = *from),
             Grow::Repeat(across, down) => {

@@ -142,17 +142,7 @@ impl Outline {
         let frame = frame.ok_or_else(|| corrupt("JPEG: expected a frame header, found none"))?;
         let is_complete = sent.is_complete(&frame);
         let (has_end, rubbish_bytes) = (segments.has_end, segments.rubbish_bytes);
-        Ok(Self {
-            frame,
-            told,
-            has_jfif,
-            adobe_transform,
-            scans,
-            has_end,
-            rubbish_bytes,
-            restarts_agree,
-            is_complete,
-        })
+        Ok(Self { frame, told, has_jfif, adobe_transform, scans, has_end, rubbish_bytes, restarts_agree, is_complete })
     }
 }
 
@@ -161,10 +151,17 @@ impl Outline {
 pub fn scan_header(frame: &Frame, content: &[u8]) -> Option<(Vec<(usize, u8)>, [u8; 4])> {
     let count = usize::from(*content.first()?);
     let parts = content.get(1..1 + 2 * count)?;
-    let place = |id: u8| frame.components.iter().position(|component| component.id == id);
-    let components: Option<Vec<_>> = parts.chunks_exact(2).map(|part| Some((place(part[0])?, part[1]))).collect();
+    let mut components: Vec<(usize, u8)> = Vec::with_capacity(4);
+    for part in parts.chunks_exact(2) {
+        // Some files give all of their components one name: the first that is not taken is meant.
+        let is_meant = |(place, component): &(usize, &Component)| {
+            component.id == part[0] && components.iter().all(|(taken, _)| taken != place)
+        };
+        let (place, _) = frame.components.iter().enumerate().find(is_meant)?;
+        components.push((place, part[1]));
+    }
     let [first, last, bits] = *content.get(1 + 2 * count..4 + 2 * count)? else { return None };
-    components.filter(|found| (1..=4).contains(&found.len())).map(|found| (found, [first, last, bits >> 4, bits & 15]))
+    (1..=4).contains(&components.len()).then_some((components, [first, last, bits >> 4, bits & 15]))
 }
 
 /// Units of one scan: blocks where it has one component.

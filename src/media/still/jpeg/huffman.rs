@@ -22,12 +22,8 @@ impl Huffman {
         let (counts, rest) = content.split_at_checked(16)?;
         let total: usize = counts.iter().map(|count| usize::from(*count)).sum();
         let values = rest.get(..total).filter(|_| total <= 256)?;
-        let mut table = Self {
-            lookup: vec![0; 1 << LOOKUP_BITS],
-            limits: [0; 17],
-            offsets: [0; 17],
-            values: values.to_vec(),
-        };
+        let mut table =
+            Self { lookup: vec![0; 1 << LOOKUP_BITS], limits: [0; 17], offsets: [0; 17], values: values.to_vec() };
         let (mut code, mut first) = (0_u32, 0_usize);
         for (length, count) in (1_u32..).zip(counts) {
             let count = usize::from(*count);

@@ -3,9 +3,9 @@
 
 /// The place of each coefficient in the order of the file (T.81, figure A.6).
 pub const ZIGZAG: [usize; 64] = [
-    0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14, 21, 28,
-    35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55,
-    62, 63,
+    0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14, 21,
+    28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54,
+    47, 55, 62, 63,
 ];
 
 /// Fractions have 13 bits.
@@ -30,9 +30,8 @@ const C3_072711026: i32 = 25172;
 pub fn inverse(block: &[i16; 64], quantisation: &[u16; 64], samples: &mut [u8], at: usize, line: usize) {
     let mut columns = [0_i32; 64];
     for x in 0..8 {
-        let input: [i32; 8] = std::array::from_fn(|y| {
-            i32::from(block[8 * y + x]).wrapping_mul(i32::from(quantisation[8 * y + x]))
-        });
+        let input: [i32; 8] =
+            std::array::from_fn(|y| i32::from(block[8 * y + x]).wrapping_mul(i32::from(quantisation[8 * y + x])));
         let output = one_pass(input, BITS - PASS_BITS);
         (0..8).for_each(|y| columns[8 * y + x] = output[y]);
     }

@@ -162,7 +162,9 @@ impl Outline {
             return Some(format!("restart markers are missing or out of order: {share:.1} % of the picture are grey"));
         }
         if let Some(scan) = faults.cut_scan {
-            return Some(format!("the file ends within scan {scan}: fine detail is missing, the whole picture is there"));
+            return Some(format!(
+                "the file ends within scan {scan}: fine detail is missing, the whole picture is there"
+            ));
         }
         if self.frame.is_progressive() && !self.is_complete {
             return Some("the last scans are missing: fine detail is missing, the whole picture is there".to_owned());
@@ -209,6 +211,7 @@ fn by_turbo(bytes: &[u8], frame: &Frame) -> Result<RgbImage, Rejection> {
     let work = || {
         let mut decoder = JpegDecoder::new_with_limits(bytes, limits)?;
         decoder.set_output_format(PixelFormat::Rgb);
+        decoder.set_block_smoothing(true); // what libjpeg does where the last scans are missing
         decoder.decode_image()
     };
     let decoded = catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
@@ -217,9 +220,8 @@ fn by_turbo(bytes: &[u8], frame: &Frame) -> Result<RgbImage, Rejection> {
     })?;
     let picture = decoded.map_err(|e| rejection_of_jpeg(&e))?;
     let (width, height, found) = (frame.width_px, frame.height_px, picture.data.len());
-    RgbImage::from_raw(width, height, picture.data).ok_or_else(|| {
-        corrupt(format_args!("JPEG: expected {width}×{height} pixels of RGB, found {found} bytes"))
-    })
+    RgbImage::from_raw(width, height, picture.data)
+        .ok_or_else(|| corrupt(format_args!("JPEG: expected {width}×{height} pixels of RGB, found {found} bytes")))
 }
 
 /// Grey, RGB or CMYK → RGB. Four components are inverted, as Adobe writes them and every reader takes them.

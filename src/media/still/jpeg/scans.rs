@@ -71,7 +71,10 @@ pub fn planes(frame: &Frame, tables: &[u8], bytes: &[u8]) -> Result<(Vec<Plane>,
         if segment.marker == SOS {
             count += 1;
             if count as usize > limits::MAX_JPEG_SCANS {
-                return Err(corrupt(format_args!("JPEG: expected at most {} scans, found more", limits::MAX_JPEG_SCANS)));
+                return Err(corrupt(format_args!(
+                    "JPEG: expected at most {} scans, found more",
+                    limits::MAX_JPEG_SCANS
+                )));
             }
             scans.scan(&segment, count)?;
         } else if !is_frame(segment.marker) {

@@ -9,7 +9,8 @@ use super::layout::Packing;
 
 /// Fills `part`, `line` bytes for each row of `width` pixels, white as 0. Gives the rows that are whole.
 pub fn unpack(packed: &[u8], packing: Packing, width: usize, line: usize, part: &mut [u8]) -> usize {
-    let bytes = packed.iter().map(|byte| Ok::<u8, Infallible>(*byte));
+    // Tables look further than the last code; zeros are the beginning of none.
+    let bytes = packed.iter().copied().chain([0; 3]).map(Ok::<u8, Infallible>);
     let Ok(mut bits) = ByteReader::new(bytes);
     let mut reference = vec![];
     let mut rows = 0;

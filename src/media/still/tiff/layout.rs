@@ -83,7 +83,8 @@ impl Layout {
         let packing = packing(tags)?;
         let samples = tags.value(277).unwrap_or(1);
         let samples = u32::try_from(samples).ok().filter(|samples| (1..=64).contains(samples));
-        let samples = samples.ok_or_else(|| corrupt("TIFF: expected 1 to 64 samples per pixel, found another number"))?;
+        let samples =
+            samples.ok_or_else(|| corrupt("TIFF: expected 1 to 64 samples per pixel, found another number"))?;
         let bits = tags.value(258).unwrap_or(1) as u32;
         if (1..tags.count(258).min(u64::from(samples))).any(|at| tags.at(258, at) != Some(u64::from(bits))) {
             return Err(unsupported("a TIFF whose samples have different numbers of bits"));
@@ -97,7 +98,9 @@ impl Layout {
         };
         match (numbers, bits) {
             (Numbers::Unsigned, 1..=16) | (Numbers::Float, 16 | 24 | 32 | 64) => {}
-            (Numbers::Float, _) => return Err(unsupported(format_args!("a TIFF of floating-point numbers of {bits} bits"))),
+            (Numbers::Float, _) => {
+                return Err(unsupported(format_args!("a TIFF of floating-point numbers of {bits} bits")));
+            }
             (Numbers::Unsigned, _) => return Err(unsupported(format_args!("a TIFF of integers of {bits} bits"))),
         }
         let is_tiled = tags.has(322) || tags.has(324);
@@ -118,7 +121,8 @@ impl Layout {
             _ => Alpha::None,
         };
         let share = |at: u64| tags.at(530, at).unwrap_or(2) as u32;
-        let subsampling = if colours == Colours::YCbCr && packing != Packing::Jpeg { (share(0), share(1)) } else { (1, 1) };
+        let subsampling =
+            if colours == Colours::YCbCr && packing != Packing::Jpeg { (share(0), share(1)) } else { (1, 1) };
         let layout = Self {
             width_px,
             height_px,
@@ -287,7 +291,10 @@ fn colours(tags: &Directory, samples: u32) -> Result<Colours, Rejection> {
         other => return Err(unsupported(format_args!("a TIFF of unknown colours ({other})"))),
     };
     if colours.samples() > samples {
-        return Err(corrupt(format_args!("TIFF: expected {} samples for {colours:?}, found {samples}", colours.samples())));
+        return Err(corrupt(format_args!(
+            "TIFF: expected {} samples for {colours:?}, found {samples}",
+            colours.samples()
+        )));
     }
     Ok(colours)
 }

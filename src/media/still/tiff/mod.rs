@@ -95,7 +95,8 @@ pub(super) fn decode(bytes: &Bytes, header: Header, damage: Damage) -> Result<De
     }
     // Of all planes together, in rows of the picture.
     let missing = (lost * u64::from(layout.height_px)).div_ceil(lost + whole) as u32;
-    let complaint = if missing > 0 { Some(rows_missing(missing, layout.height_px, "black")) } else { range.complaint(&layout) };
+    let complaint =
+        if missing > 0 { Some(rows_missing(missing, layout.height_px, "black")) } else { range.complaint(&layout) };
     let picture = rgb(&tags, &layout, samples).ok_or_else(|| corrupt("TIFF: expected as many samples as pixels"))?;
     Ok(Decoded { picture, complaint })
 }

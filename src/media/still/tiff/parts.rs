@@ -77,12 +77,7 @@ pub fn unpack(tags: &Directory, layout: &Layout, part: &Part, lines: &mut Vec<u8
 }
 
 /// The part's bytes as the file has them, the lowest bit last.
-fn packed<'a>(
-    tags: &Directory<'a>,
-    layout: &Layout,
-    part: &Part,
-    unpacked: usize,
-) -> Result<Cow<'a, [u8]>, Rejection> {
+fn packed<'a>(tags: &Directory<'a>, layout: &Layout, part: &Part, unpacked: usize) -> Result<Cow<'a, [u8]>, Rejection> {
     let (places, lengths) = if tags.has(324) { (324, 325) } else { (273, 279) };
     let outside = || corrupt("TIFF: expected strips or tiles inside the file, found one outside");
     let at = tags.at(places, part.number).and_then(|at| usize::try_from(at).ok()).ok_or_else(outside)?;
@@ -160,13 +155,7 @@ fn inflate(packed: &[u8], lines: &mut [u8]) -> usize {
 }
 
 /// Adobe's technical note 2: each part a JPEG whose tables may stand in a tag of their own.
-fn jpeg(
-    tags: &Directory,
-    layout: &Layout,
-    packed: &[u8],
-    rows: u32,
-    lines: &mut [u8],
-) -> Result<usize, Rejection> {
+fn jpeg(tags: &Directory, layout: &Layout, packed: &[u8], rows: u32, lines: &mut [u8]) -> Result<usize, Rejection> {
     let is_ycbcr = layout.colours == Colours::YCbCr && !layout.is_planar;
     let samples = decode_part(&JpegPart {
         tables: tags.content(347).unwrap_or_default(),

@@ -91,7 +91,9 @@ impl Line<'_> {
         let value = self.unsigned(at);
         match self.layout.bits {
             8 => value as u8,
-            _ if self.layout.colours == Colours::Palette && at % self.layout.part_samples() as usize == 0 => value as u8,
+            _ if self.layout.colours == Colours::Palette && at % self.layout.part_samples() as usize == 0 => {
+                value as u8
+            }
             16 => ((value + 128) / 257) as u8,
             bits => {
                 let most = (1 << bits) - 1;
@@ -109,7 +111,13 @@ fn small_float(number: u64, fraction_bits: u32, bias: i32) -> f64 {
     let sign = if number >> (fraction_bits + exponent_bits) & 1 == 1 { -1.0 } else { 1.0 };
     let size = match exponent {
         0 => fraction * 2_f64.powi(1 - bias),
-        _ if exponent == (1 << exponent_bits) - 1 => if fraction == 0.0 { f64::INFINITY } else { f64::NAN },
+        _ if exponent == (1 << exponent_bits) - 1 => {
+            if fraction == 0.0 {
+                f64::INFINITY
+            } else {
+                f64::NAN
+            }
+        }
         _ => (1.0 + fraction) * 2_f64.powi(exponent - bias),
     };
     sign * size
@@ -125,8 +133,11 @@ pub struct Placing<'a> {
 impl Placing<'_> {
     fn lines<'a>(&'a self, part: &Part, bytes: &'a [u8]) -> impl Iterator<Item = (u32, Line<'a>)> {
         let lines = bytes.chunks_exact(self.layout.line_bytes() as usize);
-        (part.top..part.top + part.rows)
-            .zip(lines.map(|bytes| Line { bytes, layout: self.layout, is_little: self.tags.is_little }))
+        (part.top..part.top + part.rows).zip(lines.map(|bytes| Line {
+            bytes,
+            layout: self.layout,
+            is_little: self.tags.is_little,
+        }))
     }
 
     /// Widens the range of floating-point colours by those of a part.
@@ -172,7 +183,9 @@ impl Placing<'_> {
         let layout = self.layout;
         let (across, down) = layout.subsampling;
         let unit = (across * down + 2) as usize;
-        for (y, line) in (0..part.rows).flat_map(|y| bytes.chunks_exact(layout.line_bytes() as usize).nth((y / down) as usize).map(|line| (y, line))) {
+        for (y, line) in (0..part.rows).flat_map(|y| {
+            bytes.chunks_exact(layout.line_bytes() as usize).nth((y / down) as usize).map(|line| (y, line))
+        }) {
             for x in 0..part.width {
                 let start = (x / across) as usize * unit;
                 let Some(unit) = line.get(start..start + unit) else { continue };
@@ -241,7 +254,8 @@ struct YCbCr {
 
 impl YCbCr {
     fn of(tags: &Directory) -> Self {
-        let luma = |at: u64, default: f64| tags.rational(529, at).filter(|luma| (0.0..1.0).contains(luma)).unwrap_or(default);
+        let luma =
+            |at: u64, default: f64| tags.rational(529, at).filter(|luma| (0.0..1.0).contains(luma)).unwrap_or(default);
         let code = |at: u64, default: f64| tags.rational(532, at).unwrap_or(default);
         Self {
             red: luma(0, 0.299),
