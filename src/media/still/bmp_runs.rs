@@ -30,7 +30,7 @@ impl<'a> Layout<'a> {
     /// None where the picture is not made of run lengths.
     fn of(bytes: &'a [u8]) -> Option<Self> {
         let size = number(bytes, 14).filter(|size| *size >= 40)? as usize;
-        let is_narrow = match (number(bytes, 30)?, number(bytes, 28)? >> 16) {
+        let is_narrow = match (number(bytes, 30)?, number(bytes, 28)? & 0xFFFF) {
             (1, 8) => false,
             (2, 4) => true,
             _ => return None,

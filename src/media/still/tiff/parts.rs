@@ -85,8 +85,8 @@ fn packed<'a>(tags: &Directory<'a>, layout: &Layout, part: &Part, unpacked: usiz
     let length = match tags.at(lengths, part.number) {
         // Lengths are often wrong where nothing is packed, and nobody needs them.
         _ if layout.packing == Packing::None => unpacked,
-        Some(length) => usize::try_from(length).unwrap_or(usize::MAX),
-        None => rest.len(),
+        Some(length @ 1..) => usize::try_from(length).unwrap_or(usize::MAX),
+        _ => rest.len(),
     };
     let packed = &rest[..length.min(rest.len())];
     if layout.is_reversed && layout.packing != Packing::Jpeg {
