@@ -100,7 +100,8 @@ def jpegs():
     add("jpeg_motion_photo.jpg", plain + b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + bytes(200))
     add("jpeg_ultra_hdr.jpg", saved(PHOTO, "JPEG", xmp=b'<x:xmpmeta hdrgm:Version="1.0"/>') + saved(PHOTO.convert("L"), "JPEG"))
     for kind, order in ((1, "<"), (4, ">"), (9, "<")):
-        add(f"jpeg_exif_kind{kind}.jpg", plain[:2] + segment(0xE1, exif(6, kind, order, b"Exif\0\0")) + plain[2:])
+        # Pillow leaves a BYTE alone; it means what it says all the same.
+        add(f"jpeg_exif_kind{kind}.jpg", by="turned", like=plain, content=plain[:2] + segment(0xE1, exif(6, kind, order, b"Exif\0\0")) + plain[2:])
     add("jpeg_exif_9.jpg", plain[:2] + segment(0xE1, exif(9, 3, "<", b"Exif\0\0")) + plain[2:])
     add("jpeg_xmp_8.jpg", plain[:2] + segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + XMP) + plain[2:])
 
@@ -187,7 +188,7 @@ def tiffs():
     add("tiff_unassociated.tif", tiff(np.dstack([RGB, alpha]), photometric="rgb", extrasamples=[2]), tolerance=1)
     for kind in (1, 3, 4):
         size = {1: "B", 3: "H", 4: "I"}[kind]
-        add(f"tiff_orientation_kind{kind}.tif", tiff(RGB, photometric="rgb", extratags=[(274, size, 1, 6, True)]))
+        add(f"tiff_orientation_kind{kind}.tif", by="turned", like=tiff(RGB, photometric="rgb"), content=tiff(RGB, photometric="rgb", extratags=[(274, size, 1, 6, True)]))
     add("tiff_ycbcr.tif", subsampled_tiff(1, 1), tolerance=2)
     add("tiff_ycbcr_22.tif", subsampled_tiff(2, 2), tolerance=2)
     add("tiff_old_jpeg.tif", tiff(RGB, photometric="rgb").replace(struct.pack("<HHII", 259, 3, 1, 1), struct.pack("<HHII", 259, 3, 1, 6)), "none", **{"class": "unsupported"})
@@ -287,7 +288,7 @@ def others():
     add("pcx_rgb.pcx", saved(PHOTO, "PCX"))
     add("pcx_palette.pcx", saved(PHOTO.quantize(200), "PCX"))
     add("pcx_bits.pcx", saved(PHOTO.convert("1"), "PCX"))
-    gif = saved(PHOTO.quantize(64), "GIF")
+    gif = saved(PHOTO.quantize(64), "GIF", interlace=0)
     add("gif_cut.gif", gif[: len(gif) // 2], "none", **{"class": "corrupt"})
     add("gif_cut_salvaged.gif", gif[: len(gif) // 2], "top-of", whole=gif, message="rows are missing", salvage=True)
 
@@ -325,6 +326,8 @@ def expected(name, file):
             return rows
         case "top" | "bottom":
             return RGB
+        case "turned":
+            return np.asarray(Image.fromarray(by_pillow(file["like"])).transpose(Image.Transpose.ROTATE_270))
         case "top-of":
             return by_pillow(file["whole"])
     return None

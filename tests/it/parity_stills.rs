@@ -66,7 +66,9 @@ fn check(name: &str, case: &Case) -> Result<(), String> {
     if let Some(class) = &case.class {
         return match found {
             Err(rejection) if rejection.class.as_str() == class => Ok(()),
-            Err(rejection) => Err(format!("expected {class}, found {}: {}", rejection.class.as_str(), rejection.message)),
+            Err(rejection) => {
+                Err(format!("expected {class}, found {}: {}", rejection.class.as_str(), rejection.message))
+            }
             Ok(_) => Err(format!("expected {class}, found a picture")),
         };
     }
@@ -206,7 +208,12 @@ fn mutants_of_every_file_are_decoded_or_rejected() {
                 let start = std::time::Instant::now();
                 let found = decoded(&bytes, damage);
                 if let Err(rejection) = &found {
-                    assert_ne!(rejection.class, RejectionClass::Panicked, "{name}, mutant {number}: {}", rejection.message);
+                    assert_ne!(
+                        rejection.class,
+                        RejectionClass::Panicked,
+                        "{name}, mutant {number}: {}",
+                        rejection.message
+                    );
                     assert!(!rejection.message.contains('\n'), "{name}, mutant {number}: {}", rejection.message);
                 }
                 assert!(start.elapsed().as_secs() < 10, "{name}, mutant {number} took {:?}", start.elapsed());

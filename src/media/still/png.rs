@@ -3,13 +3,14 @@
 //! The decoder sees only the chunks that make the picture: header, palette, transparency, pixels. So neither megabytes of text
 //! nor a broken profile stands in its way, and what it allocates is its rows. Of an APNG the default image counts.
 
-use std::io::{Cursor, Read};
+use std::io::{Cursor, Read, Write};
 
 use bytes::Bytes;
-use flate2::Crc;
 use flate2::read::ZlibDecoder;
+use flate2::write::ZlibEncoder;
+use flate2::{Compression, Crc};
 use image::RgbImage;
-use png::{BitDepth, ColorType, Decoder, DecodingError, Limits, Reader, Transformations, expand_interlaced_row};
+use png::{BitDepth, ColorType, Decoder, DecodingError, Limits, Reader, Transformations};
 
 use super::{
     DECODER_TABLES_BYTES, Damage, DecodeLimits, Decoded, Header, corrupt, mix, one_line, rows_missing, unsupported,
@@ -170,7 +171,8 @@ pub(super) fn read_header(bytes: &Bytes, limits: DecodeLimits) -> Result<Header,
     // What is RGB8 is the frame already.
     let steps = if (*kind, *depth, has_transparency) == (2, 8, false) { 0 } else { samples * wide };
     let pixels = u64::from(size_px.0).saturating_mul(u64::from(size_px.1));
-    let decoder_bytes = pixels.saturating_mul(steps).saturating_add(chunks.kept_bytes());
+    // The file once more, or in a salvaged picture what is packed anew.
+    let decoder_bytes = pixels.saturating_mul(steps).saturating_add(2 * chunks.kept_bytes());
     let header = Header::new(size_px, chunks.told.orientation(), decoder_bytes, limits)?;
     reader(chunks.file(bytes)).map_err(|e| rejection_of_png(&e))?;
     Ok(header)
@@ -191,14 +193,19 @@ pub(super) fn decode(bytes: &Bytes, header: Header, damage: Damage) -> Result<De
         return Err(rejection_of_png(&error));
     }
     drop(source);
+    let (file, rows) = filled_up(&chunks, bytes).ok_or_else(|| rejection_of_png(&error))?;
     samples.fill(0);
-    let rows = rows_before_the_end(chunks.file(bytes), &mut samples, header.height_px).unwrap_or(0);
+    let mut source = reader(file).map_err(|e| rejection_of_png(&e))?;
+    source.next_frame(&mut samples).map_err(|e| rejection_of_png(&e))?;
     let missing = header.height_px - rows;
     if missing > 0 && (damage == Damage::Refused || rows == 0) {
         return Err(rejection_of_png(&error));
     }
-    let complaint =
-        if missing == 0 { chunks.complaint() } else { Some(rows_missing(missing, header.height_px, "black")) };
+    let complaint = match missing {
+        0 if chunks.is_cut => chunks.complaint(),
+        0 => Some(format!("the pixel data are damaged: some pixels may be wrong ({})", one_line(&error.to_string()))),
+        _ => Some(rows_missing(missing, header.height_px, "black")),
+    };
     Ok(Decoded { picture: rgb(samples, kind, depth, header)?, complaint })
 }
 
@@ -210,41 +217,86 @@ fn reader(file: Vec<u8>) -> Result<Reader<Cursor<Vec<u8>>>, DecodingError> {
     decoder.read_info()
 }
 
-/// Fills `samples` as far as the data go. How many rows are whole from the top; of an interlaced picture those of the first
-/// passes are spread over all of it, and the last pass alone counts.
-fn rows_before_the_end(file: Vec<u8>, samples: &mut [u8], height_px: u32) -> Result<u32, DecodingError> {
-    let mut source = reader(file)?;
-    let (kind, depth) = source.output_color_type();
-    let line = source.output_buffer_size().unwrap_or(0) / (height_px as usize).max(1);
-    let bits = kind.samples() as u8 * depth as u8;
-    let is_interlaced = source.info().interlaced;
-    let mut rows = 0;
-    while let Ok(Some(row)) = source.next_interlaced_row() {
-        match row.interlace() {
-            png::InterlaceInfo::Adam7(place) => expand_interlaced_row(samples, line, row.data(), place, bits),
-            png::InterlaceInfo::Null(_) => {
-                let at = rows as usize * line;
-                if let Some(target) = samples.get_mut(at..at + row.data().len()) {
-                    target.copy_from_slice(row.data());
-                }
-            }
+/// The file with as many pixels as its data hold, and zeros for the others. How many rows are whole from the top; of an
+/// interlaced picture earlier passes are spread over all of it, and rows of the last pass count.
+fn filled_up(chunks: &Chunks, bytes: &[u8]) -> Option<(Vec<u8>, u32)> {
+    let (_, header) = chunks.kept.first()?;
+    let number = |at: usize| header.get(at..at + 4).map(|n| u32::from_be_bytes([n[0], n[1], n[2], n[3]]));
+    let (width, height) = (number(0)?, number(4)?);
+    let bits = u64::from(*header.get(8)?) * [1, 0, 3, 1, 2, 0, 4].get(usize::from(*header.get(9)?))?;
+    let line = |px: u32| 1 + (u64::from(px) * bits).div_ceil(8);
+    let steps: &[(u32, u32, u32, u32)] = match header.get(12)? {
+        0 => &[(0, 1, 0, 1)],
+        _ => &[(0, 8, 0, 8), (4, 8, 0, 8), (0, 4, 4, 8), (2, 4, 0, 4), (0, 2, 2, 4), (1, 2, 0, 2), (0, 1, 1, 2)],
+    };
+    // Of each pass its line and its rows.
+    let side = |px: u32, start: u32, step: u32| px.saturating_sub(start).div_ceil(step);
+    let passes = steps.iter().map(|(left, across, top, down)| (side(width, *left, *across), side(height, *top, *down)));
+    let passes: Vec<(u64, u32)> =
+        passes.filter(|(columns, _)| *columns > 0).map(|(px, rows)| (line(px), rows)).collect();
+    let total: u64 = passes.iter().map(|(line, rows)| line * u64::from(*rows)).sum();
+
+    let contents = chunks.kept.iter().filter(|(name, _)| *name == b"IDAT").map(|(_, content)| *content);
+    let packed = Contents { current: &[], others: contents };
+    let mut pixels = ZlibDecoder::new(packed);
+    let mut repacked = ZlibEncoder::new(vec![], Compression::fast());
+    let (mut piece, mut found) = (vec![0; 32 << 10], 0_u64);
+    while let Ok(read @ 1..) = pixels.read(&mut piece) {
+        let read = (read as u64).min(total - found) as usize;
+        repacked.write_all(&piece[..read]).ok()?;
+        found += read as u64;
+        // Far more than was read of the file.
+        if repacked.get_ref().len() > 2 * bytes.len() + piece.len() || read == 0 {
+            break;
         }
-        rows += 1;
     }
-    // Passes have fifteen rows for eight of the picture; the last one has every second.
-    let of_passes: u32 = (0..7).map(|pass| pass_rows(pass, height_px)).sum();
-    let before_last = of_passes - pass_rows(6, height_px);
-    Ok(if is_interlaced {
-        if rows >= of_passes { height_px } else { rows.saturating_sub(before_last) * 2 }
-    } else {
-        rows.min(height_px)
-    })
+    std::io::copy(&mut std::io::repeat(0).take(total - found), &mut repacked).ok()?;
+    let pixels = repacked.finish().ok()?;
+    let others = chunks.kept.iter().copied().filter(|(name, _)| *name != b"IDAT");
+    let kept = others.chain([(&b"IDAT"[..], &pixels[..])]);
+    let mut file = bytes.get(..SIGNATURE)?.to_vec();
+    kept.for_each(|(name, content)| push_chunk(&mut file, name, content));
+    push_chunk(&mut file, b"IEND", &[]);
+
+    let (last_line, last_rows) = *passes.last()?;
+    let before = total - last_line * u64::from(last_rows);
+    let rows = (found.saturating_sub(before) / last_line) as u32;
+    let is_interlaced = passes.len() > 1;
+    Some((
+        file,
+        if found == total {
+            height
+        } else if is_interlaced {
+            2 * rows
+        } else {
+            rows
+        },
+    ))
 }
 
-/// Rows of a pass of Adam7, as if none was empty of columns.
-fn pass_rows(pass: usize, height_px: u32) -> u32 {
-    let (start, step) = [(0, 8), (0, 8), (4, 8), (0, 4), (2, 4), (0, 2), (1, 2)][pass];
-    height_px.saturating_sub(start).div_ceil(step)
+/// The contents of many chunks as one.
+struct Contents<'a, I> {
+    current: &'a [u8],
+    others: I,
+}
+
+impl<'a, I: Iterator<Item = &'a [u8]>> Read for Contents<'a, I> {
+    fn read(&mut self, target: &mut [u8]) -> std::io::Result<usize> {
+        while self.current.is_empty() {
+            match self.others.next() {
+                Some(next) => self.current = next,
+                None => return Ok(0),
+            }
+        }
+        self.current.read(target)
+    }
+}
+
+fn push_chunk(file: &mut Vec<u8>, name: &[u8], content: &[u8]) {
+    let mut crc = Crc::new();
+    [name, content].iter().for_each(|part| crc.update(part));
+    file.extend((content.len() as u32).to_be_bytes());
+    [name, content, &crc.sum().to_be_bytes()].iter().for_each(|part| file.extend(*part));
 }
 
 /// Samples as the decoder gives them, 16 bits with the high byte first → RGB8 over black.

@@ -74,6 +74,13 @@ impl Frame {
         self.components.iter().map(|component| component.down).max().unwrap_or(1)
     }
 
+    /// Whether every component grows to full size by whole numbers: libjpeg has no rule for others either.
+    #[must_use]
+    pub fn has_whole_ratios(&self) -> bool {
+        let (across, down) = (self.most_across(), self.most_down());
+        self.components.iter().all(|component| across % component.across == 0 && down % component.down == 0)
+    }
+
     /// Units of the most blocks that belong together, across and down.
     #[must_use]
     pub fn units(&self) -> (u32, u32) {

@@ -170,16 +170,12 @@ impl<'a> Bits<'a> {
                 self.at += 1;
             }
             let Some(code) = self.data.get(self.at + 1) else {
-                self.ran_out = true;
-                return false;
+                return false; // zeros from here on, as libjpeg has it
             };
             let ahead = (code & 7).wrapping_sub(number) & 7;
             match ahead {
                 0 => self.at += 2,
-                1 | 2 => {
-                    self.ran_out = true; // this interval is lost, the marker waits for its turn
-                    return false;
-                }
+                1 | 2 => return false, // this interval is lost, the marker waits for its turn
                 6 | 7 => {
                     as_expected = false;
                     self.at += 2;

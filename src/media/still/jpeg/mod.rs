@@ -33,6 +33,9 @@ use crate::limits;
 pub(super) fn read_header(bytes: &Bytes, limits: DecodeLimits) -> Result<Header, Rejection> {
     let Outline { frame, told, scans, .. } = Outline::of(bytes)?;
     let size_px = (frame.width_px, frame.height_px);
+    if !frame.has_whole_ratios() {
+        return Err(unsupported("a JPEG whose sampling factors are no multiples of each other"));
+    }
     if scans > limits::MAX_JPEG_SCANS {
         let message = format!("JPEG: expected at most {} scans, found {scans}", limits::MAX_JPEG_SCANS);
         return Err(Rejection::new(RejectionClass::TooLarge, message));

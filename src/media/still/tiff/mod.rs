@@ -17,7 +17,7 @@ use self::layout::{Layout, Numbers, Packing};
 use self::parts::{parts, unpack};
 use self::samples::{Placing, Range, rgb};
 use super::{Damage, DecodeLimits, Decoded, Header, corrupt, rows_missing};
-use crate::error::Rejection;
+use crate::error::{Rejection, RejectionClass};
 use crate::media::orientation::Told;
 
 pub(super) fn read_header(bytes: &Bytes, limits: DecodeLimits) -> Result<Header, Rejection> {
@@ -29,6 +29,7 @@ pub(super) fn read_header(bytes: &Bytes, limits: DecodeLimits) -> Result<Header,
     if let Some(packet) = tags.content(700) {
         told.xmp(packet);
     }
+    refuse_bombs(&tags, &layout)?;
     let part = layout.part_bytes();
     let unpacking = match layout.packing {
         // Planes filled up to units of 32 px, the same at full size, and the part.
@@ -45,6 +46,24 @@ pub(super) fn read_header(bytes: &Bytes, limits: DecodeLimits) -> Result<Header,
     let samples = pixels.saturating_mul(u64::from(layout.used_samples()));
     let decoder_bytes = part.saturating_add(unpacking).saturating_add(samples).saturating_add(copy);
     Header::new((layout.width_px, layout.height_px), told.orientation(), decoder_bytes, limits)
+}
+
+/// Parts that lie over each other unpack a small file to gigabytes; no writer does that to a picture of some size.
+fn refuse_bombs(tags: &Directory, layout: &Layout) -> Result<(), Rejection> {
+    const SMALL_BYTES: u64 = 64 << 20;
+    const OVERLAP: u64 = 4;
+    let planes = if layout.is_planar { u64::from(layout.samples) } else { 1 };
+    let count = u64::from(layout.parts_across()) * u64::from(layout.parts_down()) * planes;
+    if layout.packing == Packing::None || layout.part_bytes().saturating_mul(count) <= SMALL_BYTES {
+        return Ok(());
+    }
+    let lengths = if tags.has(325) { 325 } else { 279 };
+    let packed = (0..count).map_while(|part| tags.at(lengths, part)).fold(0_u64, u64::saturating_add);
+    if packed <= OVERLAP * tags.bytes.len() as u64 {
+        return Ok(());
+    }
+    let message = format!("TIFF: expected parts side by side, found {packed} bytes of them in {}", tags.bytes.len());
+    Err(Rejection::new(RejectionClass::TooLarge, message))
 }
 
 pub(super) fn decode(bytes: &Bytes, header: Header, damage: Damage) -> Result<Decoded, Rejection> {
