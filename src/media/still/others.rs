@@ -38,7 +38,7 @@ fn in_blocks(bytes: &Bytes) -> Result<(Bytes, (u32, u32)), Rejection> {
     let (Some(tall), Some(wide)) = (whole(height), whole(width)) else {
         return Err(corrupt("DDS: expected a size, found an impossible one"));
     };
-    if (tall, wide) == (height, width) {
+    if (tall, wide) == (height, width) || bytes.len() < 20 {
         return Ok((bytes.clone(), (width, height)));
     }
     let mut file = bytes.to_vec();
