@@ -155,6 +155,9 @@ pub struct Flags {
     /// Look at animated GIF and WebP as at videos; without, their first frame counts
     #[arg(long, help_heading = "Video")]
     pub animated: bool,
+    /// Decode pictures that are damaged or cut as far as they go; without, each is rejected as corrupt
+    #[arg(long, help_heading = "Resources and limits")]
+    pub salvage: bool,
     /// Media of which more frames are wanted are rejected as too_large [default: 10000]
     #[arg(long, value_name = "N", help_heading = "Video", allow_negative_numbers = true)]
     pub max_frames: Option<u32>,

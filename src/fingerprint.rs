@@ -4,6 +4,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::media::sample::Sampling;
+use crate::media::still::Damage;
 use crate::networks::mtcnn::{MtcnnSettings, WEIGHTS};
 use crate::networks::preprocess::PREPROCESS_VERSION;
 use crate::networks::weights::hexadecimal;
@@ -21,8 +22,14 @@ pub struct Fingerprint {
 
 impl Fingerprint {
     #[must_use]
-    pub fn new(detector: &MtcnnSettings, sampling: Sampling, animated: bool, scorers: &ScorerSet) -> Self {
-        Self::of(&detection(detector, sampling, animated), scorers)
+    pub fn new(
+        detector: &MtcnnSettings,
+        sampling: Sampling,
+        animated: bool,
+        damage: Damage,
+        scorers: &ScorerSet,
+    ) -> Self {
+        Self::of(&detection(detector, sampling, animated, damage), scorers)
     }
 
     /// What a run has with these scorers whose detections have the hash `detection`.
@@ -36,7 +43,7 @@ impl Fingerprint {
     }
 }
 
-fn detection(detector: &MtcnnSettings, sampling: Sampling, animated: bool) -> String {
+fn detection(detector: &MtcnnSettings, sampling: Sampling, animated: bool, damage: Damage) -> String {
     let mut hasher = Sha256::new();
     for (name, bytes) in WEIGHTS {
         hasher.update(name.as_bytes());
@@ -47,5 +54,9 @@ fn detection(detector: &MtcnnSettings, sampling: Sampling, animated: bool) -> St
         "mtcnn min_face_px={min_face_px} thresholds={thresholds:?} factor={pyramid_factor}\n\
          preprocess={PREPROCESS_VERSION}\nvideo={VIDEO_VERSION} sampling={sampling} animated={animated}"
     ));
+    // Only where it is set, so that runs without it keep their hash.
+    if damage == Damage::Salvaged {
+        hasher.update(" salvage=true");
+    }
     hexadecimal(&hasher.finalize())
 }

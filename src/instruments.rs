@@ -42,7 +42,8 @@ impl Instruments {
         let scorers = Arc::new(opening.open(&settings.scorers).await?);
         let detector = Mtcnn::new(&device).map_err(|e| Error::Input(format!("detector mtcnn: {e}")))?;
         let detector_settings = MtcnnSettings { min_face_px: settings.min_face_px, ..MtcnnSettings::default() };
-        let fingerprint = Fingerprint::new(&detector_settings, settings.sampling, settings.animated, &scorers);
+        let fingerprint =
+            Fingerprint::new(&detector_settings, settings.sampling, settings.animated, settings.damage, &scorers);
         for scorer in scorers.scorers() {
             tracing::info!(scorer = scorer.id, licence = scorer.licence, source = scorer.source, "scores by");
         }

@@ -20,6 +20,7 @@ use crate::ffmpeg::FfmpegChoice;
 use crate::job;
 use crate::limits;
 use crate::media::sample::Sampling;
+use crate::media::still::Damage;
 use crate::metrics::MetricsSettings;
 use crate::metrics::settings::name_of_job;
 use crate::pipeline::list::{Filter, globs};
@@ -46,6 +47,8 @@ pub struct Settings {
     pub sampling: Sampling,
     /// Whether animated pictures are sampled as videos are.
     pub animated: bool,
+    /// What becomes of pictures that are damaged or end early.
+    pub damage: Damage,
     pub max_frames: u32,
     /// Whether videos are decoded.
     pub videos: bool,
@@ -190,6 +193,7 @@ impl Resolver {
 
         let sampling = self.sampling(&flags.sampling, &file.sampling)?;
         let animated = self.switch("animated", flags.animated, file.animated);
+        let salvage = self.switch("salvage", flags.salvage, file.salvage);
         let max_frames = self.pick("max_frames", flags.max_frames, file.max_frames, limits::MAX_FRAMES);
         in_range("max_frames", max_frames, 1, 10_000_000)?;
         let no_video = self.switch("no_video", flags.no_video, file.no_video);
@@ -293,6 +297,7 @@ impl Resolver {
             min_face_px,
             sampling,
             animated,
+            damage: if salvage { Damage::Salvaged } else { Damage::Refused },
             max_frames,
             videos: !no_video,
             ffmpeg: FfmpegChoice {

@@ -3,9 +3,8 @@
 //! A container is known here and no more: which streams stand in it is for the demuxer to say. What is plain text is no
 //! video, whatever words it begins with: a playlist would send the demuxer on to other files.
 
-use image::ImageFormat;
-
 use super::containers::{VIDEOS, is_media_segment, other_video, video};
+use super::pictures;
 use crate::error::{Rejection, RejectionClass};
 
 /// What this program decodes.
@@ -20,9 +19,29 @@ pub enum Kind {
 /// An image that this program decodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ImageKind {
-    pub format: ImageFormat,
+    pub format: StillFormat,
     /// As the column `container` spells it.
     pub container: &'static str,
+}
+
+/// The formats of pictures that are decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StillFormat {
+    Jpeg,
+    Png,
+    WebP,
+    Gif,
+    Bmp,
+    Tiff,
+    /// Truevision TGA.
+    Tga,
+    /// PBM, PGM, PPM and PAM.
+    Pnm,
+    Qoi,
+    /// Windows icons and cursors.
+    Ico,
+    Dds,
+    Pcx,
 }
 
 /// A container that may hold a video. Whether it does, only its streams say.
@@ -71,14 +90,20 @@ impl Kind {
     }
 }
 
-/// The formats that are decoded, by what their files begin with.
-const IMAGES: [ImageKind; 6] = [
-    ImageKind { format: ImageFormat::Jpeg, container: "jpeg" },
-    ImageKind { format: ImageFormat::Png, container: "png" },
-    ImageKind { format: ImageFormat::WebP, container: "webp" },
-    ImageKind { format: ImageFormat::Gif, container: "gif" },
-    ImageKind { format: ImageFormat::Bmp, container: "bmp" },
-    ImageKind { format: ImageFormat::Tiff, container: "tiff" },
+/// Every format that is decoded, and its name in the column `container`.
+const IMAGES: [ImageKind; 12] = [
+    ImageKind { format: StillFormat::Jpeg, container: "jpeg" },
+    ImageKind { format: StillFormat::Png, container: "png" },
+    ImageKind { format: StillFormat::WebP, container: "webp" },
+    ImageKind { format: StillFormat::Gif, container: "gif" },
+    ImageKind { format: StillFormat::Bmp, container: "bmp" },
+    ImageKind { format: StillFormat::Tiff, container: "tiff" },
+    ImageKind { format: StillFormat::Tga, container: "tga" },
+    ImageKind { format: StillFormat::Pnm, container: "pnm" },
+    ImageKind { format: StillFormat::Qoi, container: "qoi" },
+    ImageKind { format: StillFormat::Ico, container: "ico" },
+    ImageKind { format: StillFormat::Dds, container: "dds" },
+    ImageKind { format: StillFormat::Pcx, container: "pcx" },
 ];
 
 /// A container by the name that the column `container` has for it, as a picture's or a video's.
@@ -116,13 +141,15 @@ const HEIF_BRANDS: [(&[u8; 4], &str); 20] = [
 /// Other images in the boxes of MP4, by the brand that their `ftyp` puts first.
 const IMAGE_BRANDS: [(&[u8; 4], &str); 2] = [(b"jp2 ", "image/jp2"), (b"crx ", "image/x-canon-cr3")];
 
+/// What `infer` calls the formats that are decoded and have a magic number.
+const DECODED: [&str; 6] = ["image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff"];
+
 /// # Errors
 /// The row's rejection, where the content is something else.
 pub fn sniff(head: &[u8]) -> Result<Kind, NotDecoded> {
-    if let Ok(format) = image::guess_format(head)
-        && let Some(image) = IMAGES.into_iter().find(|image| image.format == format)
-    {
-        return Ok(Kind::Image(image));
+    let image = |format| IMAGES.into_iter().find(|image| image.format == format).map(Kind::Image);
+    if let Some(image) = pictures::still(head).and_then(image) {
+        return Ok(image);
     }
     if let Some(container) = heif(head) {
         return Ok(Kind::Heif(container));
@@ -130,6 +157,9 @@ pub fn sniff(head: &[u8]) -> Result<Kind, NotDecoded> {
     let text = is_text(head);
     if !text && let Some(video) = video(head) {
         return Ok(Kind::Video(video));
+    }
+    if let Some(image) = pictures::still_by_its_fields(head).and_then(image) {
+        return Ok(image);
     }
     let (kind, class, found) = something_else(head, text);
     let expected = "expected a picture or a video of a kind that is decoded";
@@ -139,6 +169,9 @@ pub fn sniff(head: &[u8]) -> Result<Kind, NotDecoded> {
 fn something_else(head: &[u8], text: bool) -> (Option<&'static str>, RejectionClass, &'static str) {
     use RejectionClass::{Corrupt, Incomplete, NoVideo, NotMedia, Unsupported};
     if let Some((_, found)) = IMAGE_BRANDS.iter().find(|(brand, _)| is_brand(head, brand)) {
+        return (Some("image"), Unsupported, found);
+    }
+    if let Some(found) = pictures::other(head) {
         return (Some("image"), Unsupported, found);
     }
     if is_media_segment(head) {
@@ -153,9 +186,11 @@ fn something_else(head: &[u8], text: bool) -> (Option<&'static str>, RejectionCl
         return (None, NoVideo, "audio/ogg");
     }
     match infer::get(head) {
-        Some(found) if IMAGES.iter().any(|image| found.mime_type() == image.format.to_mime_type()) => {
+        Some(found) if DECODED.contains(&found.mime_type()) => {
             (Some("image"), Corrupt, "a damaged beginning of one of them")
         }
+        // What has no more of an icon than four bytes of small numbers is none.
+        Some(found) if found.mime_type() == "image/vnd.microsoft.icon" => (None, NotMedia, "content of no known type"),
         Some(found) => match found.matcher_type() {
             infer::MatcherType::Image => (Some("image"), Unsupported, found.mime_type()),
             infer::MatcherType::Video if !text => (Some("video"), Unsupported, found.mime_type()),

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use image::ImageFormat;
 use tokio::sync::mpsc::Sender;
 
 use super::frame::Frame;
@@ -17,13 +16,14 @@ use crate::ffmpeg::table::TimeBase;
 use crate::limits;
 use crate::media::animation::{FrameTimes, decode_frames, working_bytes};
 use crate::media::sample::{SamplingSettings, Shown};
+use crate::media::sniff::StillFormat;
 use crate::media::still::Header;
 
 /// An animation that was read and not yet decoded.
 #[derive(Debug)]
 pub struct Animation {
     pub bytes: Bytes,
-    pub format: ImageFormat,
+    pub format: StillFormat,
     pub header: Header,
     pub times: FrameTimes,
 }

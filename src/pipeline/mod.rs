@@ -61,7 +61,7 @@ use crate::limits;
 use crate::media::animation::frame_times;
 use crate::media::protection;
 use crate::media::sniff::{ImageKind, VideoKind};
-use crate::media::still::{self, DecodeLimits};
+use crate::media::still::{self, Damage, DecodeLimits, Decoded};
 use crate::networks::mtcnn::{Mtcnn, MtcnnSettings};
 use crate::progress::{Progress, Stage};
 use crate::results::Destination;
@@ -89,6 +89,8 @@ pub struct Pipeline {
     pub video_settings: VideoSettings,
     /// Whether animations are sampled as videos are.
     pub animated: bool,
+    /// What becomes of pictures that are damaged or end early.
+    pub damage: Damage,
     pub progress: Arc<Progress>,
     pub shutdown: CancellationToken,
 }
@@ -295,10 +297,13 @@ impl Pipeline {
         let Some(reserved) = self.memory.pixels.reserve(header.decode_bytes).await else {
             return Err(Rejection::new(RejectionClass::TooLarge, "the memory budget is closed"));
         };
-        let (picture, time) = self.compute.run(move || still::decode(&bytes, format, header)).await?;
+        let damage = self.damage;
+        let (decoded, time) = self.compute.run(move || still::decode(&bytes, format, header, damage)).await?;
         drop(compressed);
         media.seconds.decode += time.as_secs_f64();
-        let frame = Frame { index: 0, pts_s: None, picture: picture?, reserved: Arc::new(reserved), place: None };
+        let Decoded { picture, complaint } = decoded?;
+        media.decoder_message = complaint;
+        let frame = Frame { index: 0, pts_s: None, picture, reserved: Arc::new(reserved), place: None };
         let _ = frames.send(frame).await;
         Ok(())
     }

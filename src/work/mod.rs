@@ -218,6 +218,7 @@ impl Worker<'_> {
                 side_by_side: settings.threads.min(limits::DECODERS_OF_ONE_VIDEO),
             },
             animated: settings.animated,
+            damage: settings.damage,
             memory,
             scratch: Scratch::unchecked(&settings.scratch, settings.scratch_bytes),
             max_object_bytes: settings.max_object_bytes,

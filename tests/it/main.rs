@@ -3,6 +3,7 @@
 //!
 //! Numbers against references (`tests/golden/`, made by independent scripts):
 //! - `parity_decode`      pixels of JPEG and WebP as libjpeg-turbo and libwebp decode them
+//! - `parity_stills`      pixels of rare and damaged pictures as Pillow and libvips show them, and their mutants
 //! - `parity_animation`   frames of animated GIF and WebP as Pillow and libwebp show them
 //! - `parity_heif`       HEIC and AVIF of every kind as libheif and libavif show them, and the faces in them
 //! - `parity_mtcnn`       faces as facenet-pytorch finds them
@@ -113,6 +114,7 @@ mod parity_mtcnn;
 mod parity_preprocess;
 mod parity_recipes;
 mod parity_statistics;
+mod parity_stills;
 mod parity_text;
 mod parity_video;
 mod plan_keys;

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use deepsweep::error::RejectionClass;
 use deepsweep::media::animation::{FrameTimes, decode_frames, frame_times};
-use deepsweep::media::sniff::sniff;
+use deepsweep::media::sniff::{StillFormat, sniff};
 use deepsweep::media::still::{DecodeLimits, Header, read_header};
-use image::{ImageFormat, RgbImage};
+use image::RgbImage;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -36,7 +36,7 @@ fn golden() -> Golden {
 
 struct File {
     bytes: Bytes,
-    format: ImageFormat,
+    format: StillFormat,
     header: Header,
 }
 

@@ -1,9 +1,10 @@
 //! Animated pictures in a run: sampled as videos where that is asked for, one frame otherwise.
 
 use bytes::Bytes;
-use deepsweep::media::still::{DecodeLimits, decode, read_header};
+use deepsweep::media::sniff::StillFormat;
+use deepsweep::media::still::{Damage, DecodeLimits, decode, read_header};
 use image::codecs::gif::{GifEncoder, Repeat};
-use image::{Delay, DynamicImage, Frame, ImageFormat, RgbaImage};
+use image::{Delay, DynamicImage, Frame, RgbaImage};
 use serde_json::json;
 
 use crate::program::{Landed, column, media, rows};
@@ -16,8 +17,9 @@ const FRAMES: usize = 7;
 fn animation() -> Vec<u8> {
     let portrait = Bytes::from(std::fs::read(crate::root().join("tests/media/good/portrait_small.jpg")).unwrap());
     let limits = DecodeLimits { max_pixels: 1 << 24, max_decode_bytes: 1 << 28 };
-    let header = read_header(&portrait, ImageFormat::Jpeg, limits).unwrap();
-    let portrait = DynamicImage::from(decode(&portrait, ImageFormat::Jpeg, header).unwrap()).into_rgba8();
+    let header = read_header(&portrait, StillFormat::Jpeg, limits).unwrap();
+    let portrait =
+        DynamicImage::from(decode(&portrait, StillFormat::Jpeg, header, Damage::Refused).unwrap().picture).into_rgba8();
     let (width, height) = (portrait.width() + 40, portrait.height());
     let mut bytes = vec![];
     let mut encoder = GifEncoder::new_with_speed(&mut bytes, 10);

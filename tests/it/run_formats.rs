@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use deepsweep::media::sniff::sniff;
-use deepsweep::media::still::{DecodeLimits, decode, read_header};
+use deepsweep::media::still::{Damage, DecodeLimits, decode, read_header};
 use serde::Deserialize;
 
 use crate::program::{Sweep, landed_in_folder, rows};
@@ -45,7 +45,8 @@ fn check(name: &str, expected: &Expected, patch_side: u32) -> Result<(), String>
     let bytes = Bytes::from(std::fs::read(crate::root().join("tests/media/formats").join(name)).unwrap());
     let image = sniff(&bytes[..bytes.len().min(1024)]).map_err(|other| other.rejection.message)?.image().unwrap();
     let header = read_header(&bytes, image.format, LIMITS).map_err(|rejection| rejection.message)?;
-    let picture = decode(&bytes, image.format, header).map_err(|rejection| rejection.message)?;
+    let decoded = decode(&bytes, image.format, header, Damage::Refused).map_err(|rejection| rejection.message)?;
+    let picture = decoded.picture;
     if picture.dimensions() != (expected.width, expected.height) || header.upright_size_px() != picture.dimensions() {
         return Err(format!("{:?} decoded, {:?} promised", picture.dimensions(), header.upright_size_px()));
     }

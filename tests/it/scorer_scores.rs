@@ -22,7 +22,8 @@ fn picture(key: &str) -> RgbImage {
     let bytes = bytes::Bytes::from(std::fs::read(pictures().join(key)).unwrap());
     let format = sniff::sniff(&bytes[..1024]).unwrap().image().unwrap().format;
     let limits = still::DecodeLimits { max_pixels: 10_000_000, max_decode_bytes: 1 << 30 };
-    still::decode(&bytes, format, still::read_header(&bytes, format, limits).unwrap()).unwrap()
+    let header = still::read_header(&bytes, format, limits).unwrap();
+    still::decode(&bytes, format, header, still::Damage::Refused).unwrap().picture
 }
 
 /// The box of a row of `faces`, with a margin of a quarter on each side, as the README's words have it.

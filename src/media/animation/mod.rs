@@ -13,10 +13,11 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 use image::codecs::gif::GifDecoder;
-use image::{AnimationDecoder, DynamicImage, ImageDecoder, ImageFormat, Limits, RgbImage};
+use image::{AnimationDecoder, DynamicImage, ImageDecoder, Limits, RgbImage};
 
 use self::blocks::{Walked, gif_delays_ms, webp_frames};
 use self::canvas::Canvas;
+use super::sniff::StillFormat;
 use super::still::{DECODER_TABLES_BYTES, Header, rejection_of, rgba_over_black};
 use crate::error::{Rejection, RejectionClass};
 use crate::limits;
@@ -36,10 +37,10 @@ pub struct FrameTimes {
 ///
 /// # Errors
 /// More frames than are walked.
-pub fn frame_times(bytes: &Bytes, format: ImageFormat) -> Result<Option<FrameTimes>, Rejection> {
+pub fn frame_times(bytes: &Bytes, format: StillFormat) -> Result<Option<FrameTimes>, Rejection> {
     let Walked { frames, complaint } = match format {
-        ImageFormat::Gif => gif_delays_ms(bytes)?,
-        ImageFormat::WebP => {
+        StillFormat::Gif => gif_delays_ms(bytes)?,
+        StillFormat::WebP => {
             let Walked { frames, complaint } = webp_frames(bytes)?;
             Walked { frames: frames.into_iter().map(|frame| frame.delay_ms).collect(), complaint }
         }
@@ -78,12 +79,12 @@ pub fn working_bytes(header: &Header) -> u64 {
 /// A file of which none of the wanted frames can be had.
 pub fn decode_frames(
     bytes: &Bytes,
-    format: ImageFormat,
+    format: StillFormat,
     header: &Header,
     wanted: &[usize],
     sink: impl FnMut(usize, RgbImage) -> ControlFlow<()>,
 ) -> Result<Option<String>, Rejection> {
-    if format == ImageFormat::WebP {
+    if format == StillFormat::WebP {
         let mut frames = webp_frames(bytes)?.frames.into_iter();
         let mut canvas = Canvas::new(header);
         return walk(header, wanted, sink, |show| {

@@ -9,7 +9,8 @@ use super::colour::{Conversion, Planes, Spread, level};
 use super::node::{Alpha, Node, Place, Source};
 use super::properties::{Nclx, Transform};
 use crate::error::Rejection;
-use crate::media::still::{self, DecodeLimits};
+use crate::media::sniff::StillFormat;
+use crate::media::still::{self, Damage, DecodeLimits};
 
 /// Brings a row of pixels of high dynamic range to that of a screen, in place.
 pub type ToneMap = fn(Nclx, &mut [[f32; 3]]);
@@ -199,11 +200,11 @@ fn times(level: u8, alpha: u8) -> u8 {
 }
 
 fn jpeg(bytes: &bytes::Bytes, limits: DecodeLimits) -> Result<RgbImage, Rejection> {
-    let format = image::ImageFormat::Jpeg;
+    let format = StillFormat::Jpeg;
     let header = still::read_header(bytes, format, limits)?;
     // The item's own properties turn it.
     let header = still::Header { orientation: image::metadata::Orientation::NoTransforms, ..header };
-    still::decode(bytes, format, header)
+    still::decode(bytes, format, header, Damage::Refused).map(|decoded| decoded.picture)
 }
 
 fn turned(picture: RgbImage, transform: &Transform) -> Result<RgbImage, Rejection> {

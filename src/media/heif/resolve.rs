@@ -210,7 +210,7 @@ impl<'a> Resolver<'a> {
             pieces.insert(0, self.file.slice_ref(tables));
         }
         let bytes = if let [one] = &pieces[..] { one.clone() } else { pieces.concat().into() };
-        let header = crate::media::still::read_header(&bytes, image::ImageFormat::Jpeg, self.limits)?;
+        let header = crate::media::still::read_header(&bytes, crate::media::sniff::StillFormat::Jpeg, self.limits)?;
         Ok(Made { source: Source::Jpeg(bytes), size_px: (header.width_px, header.height_px), nclx: None })
     }
 
