@@ -172,7 +172,7 @@ pub(super) fn read_header(bytes: &Bytes, limits: DecodeLimits) -> Result<Header,
     let steps = if (*kind, *depth, has_transparency) == (2, 8, false) { 0 } else { samples * wide };
     let pixels = u64::from(size_px.0).saturating_mul(u64::from(size_px.1));
     // The file once more, or in a salvaged picture what is packed anew.
-    let decoder_bytes = pixels.saturating_mul(steps).saturating_add(2 * chunks.kept_bytes());
+    let decoder_bytes = pixels.saturating_mul(steps).saturating_add(3 * chunks.kept_bytes());
     let header = Header::new(size_px, chunks.told.orientation(), decoder_bytes, limits)?;
     reader(chunks.file(bytes)).map_err(|e| rejection_of_png(&e))?;
     Ok(header)
@@ -246,7 +246,7 @@ fn filled_up(chunks: &Chunks, bytes: &[u8]) -> Option<(Vec<u8>, u32)> {
         repacked.write_all(&piece[..read]).ok()?;
         found += read as u64;
         // Far more than was read of the file.
-        if repacked.get_ref().len() > 2 * bytes.len() + piece.len() || read == 0 {
+        if repacked.get_ref().len() > bytes.len() + piece.len() || read == 0 {
             break;
         }
     }

@@ -84,7 +84,7 @@ impl Plane {
     fn row(&self, y: usize, grow: Grow, target: &mut [u8]) {
         // Of two rows the nearer one counts three times, the other one once.
         let near = |y: usize| {
-            (self.line_at(y / 2), self.line_at(if y % 2 == 0 { (y / 2).saturating_sub(1) } else { y / 2 + 1 }))
+            (self.line_at(y / 2), self.line_at(if y.is_multiple_of(2) { (y / 2).saturating_sub(1) } else { y / 2 + 1 }))
         };
         match grow {
             Grow::Not => target.iter_mut().zip(self.line_at(y)).for_each(|(to, from)| *to = *from),
@@ -94,7 +94,7 @@ impl Plane {
             }
             Grow::Down => {
                 let (this, other) = near(y);
-                let bias = if y % 2 == 0 { 1 } else { 2 };
+                let bias = if y.is_multiple_of(2) { 1 } else { 2 };
                 for ((to, this), other) in target.iter_mut().zip(this).zip(other) {
                     *to = ((u16::from(*this) * 3 + u16::from(*other) + bias) >> 2) as u8;
                 }

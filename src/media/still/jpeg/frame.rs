@@ -1,5 +1,7 @@
 //! The frame header of a JPEG (T.81, B.2.2), and what the markers around it say of its colours and its orientation.
 
+use memchr::memchr;
+
 use super::segments::{APP0, APP1, APP14, DRI, SOS, Segment, Segments, is_frame, is_restart};
 use crate::error::Rejection;
 use crate::media::orientation::Told;
@@ -153,9 +155,13 @@ impl Outline {
     }
 }
 
-/// Places of the scan's components in the frame, and its four numbers: first and last coefficient, high and low bit.
+/// Places of the scan's components in the frame with the numbers of their tables, and its four numbers: first and last
+/// coefficient, high and low bit.
+pub type ScanHeader = (Vec<(usize, u8)>, [u8; 4]);
+
+/// None where it names components that the frame has not.
 #[must_use]
-pub fn scan_header(frame: &Frame, content: &[u8]) -> Option<(Vec<(usize, u8)>, [u8; 4])> {
+pub fn scan_header(frame: &Frame, content: &[u8]) -> Option<ScanHeader> {
     let count = usize::from(*content.first()?);
     let parts = content.get(1..1 + 2 * count)?;
     let mut components: Vec<(usize, u8)> = Vec::with_capacity(4);
@@ -188,7 +194,7 @@ fn units_of(frame: &Frame, content: &[u8]) -> u64 {
 fn restarts_as_expected(scan: &[u8], interval: u64, units: u64) -> bool {
     let expected = if interval == 0 { 0 } else { units.div_ceil(interval).saturating_sub(1) };
     let (mut found, mut at) = (0, 0);
-    while let Some(place) = scan.get(at..).and_then(|rest| rest.iter().position(|byte| *byte == 0xFF)) {
+    while let Some(place) = scan.get(at..).and_then(|rest| memchr(0xFF, rest)) {
         at += place + 1;
         match scan.get(at) {
             Some(code) if is_restart(*code) => {

@@ -47,7 +47,8 @@ pub(super) fn read_header(bytes: &Bytes, limits: DecodeLimits) -> Result<Header,
     let decoder_bytes = if frame.is_progressive() || scans > 1 { 3 * samples } else { samples };
     let pixels = u64::from(size_px.0) * u64::from(size_px.1);
     let ink = if frame.components.len() == 4 { 4 * pixels } else { 0 };
-    Header::new(size_px, told.orientation(), decoder_bytes + ink, limits)
+    // Segments of metadata are kept, and there may be megabytes of them.
+    Header::new(size_px, told.orientation(), decoder_bytes + ink + bytes.len() as u64, limits)
 }
 
 pub(super) fn decode(bytes: &Bytes, damage: Damage) -> Result<Decoded, Rejection> {

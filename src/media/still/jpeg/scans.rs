@@ -212,7 +212,7 @@ impl<'a> Scans<'a> {
             if self.interval > 0 {
                 if left == 0 {
                     let as_expected = bits.restart(restarts);
-                    self.faults.wrong_restarts += u32::from(!as_expected && !(bits.ran_out && bits.is_at_end()));
+                    self.faults.wrong_restarts += u32::from(!(as_expected || bits.ran_out && bits.is_at_end()));
                     restarts = (restarts + 1) & 7;
                     coder.restart();
                     left = self.interval;

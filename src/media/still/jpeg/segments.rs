@@ -1,5 +1,7 @@
 //! Bytes of a JPEG → its marker segments (ITU-T T.81, annex B), one after another; nothing is collected.
 
+use memchr::memchr;
+
 /// A marker, what belongs to it, and for the start of a scan the coded data behind it.
 #[derive(Debug, Clone, Copy)]
 pub struct Segment<'a> {
@@ -48,7 +50,7 @@ impl<'a> Segments<'a> {
     /// The next marker's code, fill bytes and rubbish before it skipped.
     fn marker(&mut self) -> Option<u8> {
         loop {
-            let at = self.rest.iter().position(|byte| *byte == 0xFF)?;
+            let at = memchr(0xFF, self.rest)?;
             self.rubbish_bytes += at;
             self.rest = &self.rest[at..];
             let fill = self.rest.iter().position(|byte| *byte != 0xFF)?;
@@ -85,7 +87,7 @@ impl<'a> Iterator for Segments<'a> {
 
 fn scan_bytes(bytes: &[u8]) -> usize {
     let mut at = 0;
-    while let Some(found) = bytes[at..].iter().position(|byte| *byte == 0xFF) {
+    while let Some(found) = memchr(0xFF, &bytes[at..]) {
         at += found;
         match bytes.get(at + 1) {
             Some(0xFF) => at += 1, // fill

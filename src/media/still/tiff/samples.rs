@@ -91,7 +91,7 @@ impl Line<'_> {
         let value = self.unsigned(at);
         match self.layout.bits {
             8 => value as u8,
-            _ if self.layout.colours == Colours::Palette && at % self.layout.part_samples() as usize == 0 => {
+            _ if self.layout.colours == Colours::Palette && at.is_multiple_of(self.layout.part_samples() as usize) => {
                 value as u8
             }
             16 => ((value + 128) / 257) as u8,
