@@ -72,6 +72,8 @@ pub enum Command {
     Models(ModelsArgs),
     /// Print the columns of the result tables as Markdown
     Schema,
+    /// Print the formats that are decoded as Markdown
+    Formats,
     /// Try everything that a run needs: device, ffmpeg, its containment, scratch space, models, SOURCE and DEST; exit code 3
     /// where something is missing
     Doctor(Box<DoctorArgs>),

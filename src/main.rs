@@ -10,6 +10,7 @@ use deepsweep::device::DeviceChoice;
 use deepsweep::error::Error;
 use deepsweep::ffmpeg::{FfmpegChoice, contain};
 use deepsweep::finish::args::FinishArgs;
+use deepsweep::media::formats;
 use deepsweep::metrics::{Metrics, MetricsSettings, RunIdentity};
 use deepsweep::models::args::ModelsArgs;
 use deepsweep::plan::args::PlanArgs;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         Command::Doctor(args) => doctor_command(&args).map_err(|error| (error, LogFormat::Text)),
         Command::Contain(args) => return contain::enter(&args),
         Command::Schema => print(&tables::markdown()).map_err(|error| (error, LogFormat::Text)),
+        Command::Formats => print(&formats::markdown()).map_err(|error| (error, LogFormat::Text)),
     };
     let Err((error, log)) = outcome else { return ExitCode::SUCCESS };
     tell(&error, log);

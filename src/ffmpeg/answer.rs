@@ -157,6 +157,11 @@ impl Stream {
     }
 
     #[must_use]
+    pub fn is_progressive(&self) -> bool {
+        ["progressive", "unknown", ""].contains(&self.field_order.as_str())
+    }
+
+    #[must_use]
     pub fn time_base(&self) -> Option<TimeBase> {
         ratio(&self.time_base, '/').map(|(num, den)| TimeBase { num, den })
     }

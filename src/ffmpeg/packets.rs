@@ -1,6 +1,6 @@
 //! The packets of a video stream, and whether their times tell its frames apart. Pure.
 
-use super::table::TimeBase;
+use super::table::{MAX_TIME, TimeBase};
 use crate::error::{Rejection, RejectionClass};
 use crate::limits;
 
@@ -24,6 +24,10 @@ const MOST_REORDERED_SECS: f64 = 20.0;
 /// Why the times of these packets do not tell which frame is which; None where they do.
 #[must_use]
 pub fn irregularity(packets: &[Packet], time_base: TimeBase) -> Option<&'static str> {
+    let is_no_time = |time: i64| !(-MAX_TIME..=MAX_TIME).contains(&time);
+    if packets.iter().flat_map(|packet| [packet.pts, packet.dts]).flatten().any(is_no_time) {
+        return Some("a frame has a time that no clock has");
+    }
     let most_reordered = time_base.units(MOST_REORDERED_SECS).max(1);
     let mut shown: Vec<i64> = vec![];
     let mut decoded = i64::MIN;

@@ -27,8 +27,8 @@ const PACKET: &str = "packet=stream_index,pts,dts,duration,flags:packet_side_dat
 const FRAME: &str = "frame=best_effort_timestamp,duration,pkt_duration,key_frame,width,height,pix_fmt,color_transfer:\
                      frame_side_data=side_data_type,displaymatrix";
 
-/// Packets from which a decoder gives its first frame: as many as it may hold back, twice.
-const FIRST_FRAME_PACKETS: usize = 32;
+/// Packets from which a decoder gives its first frames: as many as it may hold back, three times.
+const FIRST_FRAME_PACKETS: usize = 48;
 
 /// ffprobe on one file.
 struct Probe<'a> {
@@ -76,32 +76,41 @@ impl Probe<'_> {
         start: Option<i64>,
         wants_keys: bool,
     ) -> Result<Video, Rejection> {
-        let has_no_pts = packets.iter().any(|packet| packet.pts.is_none() && !packet.is_hidden);
-        let has_decode_times_only =
-            codec.name != "vp8" && has_no_pts && packets.iter().all(|packet| packet.dts.is_some());
+        // Containers without times of their own: AVI.
+        let has_decode_times_only = self.media.demuxer == "avi"
+            && codec.name != "vp8"
+            && packets.iter().any(|packet| packet.pts.is_none() && !packet.is_hidden)
+            && packets.iter().all(|packet| packet.dts.is_some());
         let keys_are_elsewhere = wants_keys && has_decode_times_only && stream.has_b_frames > 0;
         let packets = if codec.name == "vp9" { self.joined(&stream).await?.unwrap_or(packets) } else { packets };
         let by_decode_time = || packets.iter().map(|packet| Packet { pts: packet.dts, ..*packet }).collect::<Vec<_>>();
         // Which packets of VP8 are shown only a decoder tells, and then its frames have times.
         let is_decoded_first = codec.name == "vp8" || keys_are_elsewhere;
-        let irregular = match (is_decoded_first, has_decode_times_only) {
+        let mut irregular = match (is_decoded_first, has_decode_times_only) {
             (true, _) => None,
             (false, true) => irregularity(&by_decode_time(), time_base),
             (false, false) => irregularity(&packets, time_base),
         };
-        let states_size = matches!(codec.name, "h264" | "hevc") && !has_decode_times_only;
-        let frames = match irregular {
-            _ if is_decoded_first => self.frames(&stream, None).await?,
-            Some(_) => self.frames(&stream, None).await?,
-            None if !states_size => self.frames(&stream, Some(FIRST_FRAME_PACKETS)).await?,
-            // Of H.264 and HEVC ffprobe has decoded some frames to know the stream.
-            None => vec![],
-        };
+        // Of H.264 and HEVC ffprobe has decoded some frames to know the stream; but where lines are interlaced, a packet may be
+        // half a frame.
+        let is_known = matches!(codec.name, "h264" | "hevc") && stream.is_progressive() && !has_decode_times_only;
+        let mut frames = vec![];
+        if irregular.is_none() && !is_decoded_first && !is_known {
+            frames = self.frames(&stream, Some(FIRST_FRAME_PACKETS)).await?;
+            if !has_decode_times_only && !is_told_by_packets(&frames, &packets) {
+                irregular = Some("packets of the container are not its frames");
+            }
+        }
+        if irregular.is_some() || is_decoded_first {
+            frames = self.frames(&stream, None).await?;
+        }
         let first = frames.first();
         let mut note = None;
         let table = if let Some(why) = irregular {
             let (table, found) = counted(&frames, &stream, time_base, start)?;
-            note = Some(format!("{why}; {found}"));
+            // Elementary streams have no times of their own: that is no flaw.
+            let has_no_clock = ["h264", "hevc", "mpegvideo"].contains(&self.media.demuxer);
+            note = (!has_no_clock).then(|| format!("{why}; {found}"));
             table
         } else if is_decoded_first {
             let mut shown: Vec<Packet> = frames.iter().map(Packet::from).collect();
@@ -307,6 +316,17 @@ fn counted(
         ),
     };
     Ok((FrameTable::counted(time_base, repaired.times, &is_key, step, start)?, found))
+}
+
+/// Whether the first frames are those that the first packets announce, one each, at their times. Some may be missing: a
+/// recording may begin in the middle or be damaged; but not half of them, as where a packet is a field.
+fn is_told_by_packets(frames: &[Frame], packets: &[Packet]) -> bool {
+    let shown = |packet: &&Packet| !packet.is_hidden;
+    let first = &packets[..packets.len().min(FIRST_FRAME_PACKETS)];
+    let times: std::collections::BTreeSet<i64> = first.iter().filter(shown).filter_map(|packet| packet.pts).collect();
+    let known =
+        frames.iter().filter_map(|frame| frame.best_effort_timestamp).filter(|time| times.contains(time)).count();
+    known * 4 >= frames.len() * 3 && (frames.is_empty() || frames.len() * 4 >= first.iter().filter(shown).count() * 3)
 }
 
 /// The frames that a decoder still held at the end of the file come without a time: each where the one before it ends,

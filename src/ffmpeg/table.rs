@@ -56,7 +56,7 @@ struct KeyFrame {
 }
 
 /// Times beyond this are no times: 285 years of nanoseconds are 2⁶³, and sums of a few such times must not overflow.
-const MAX_TIME: i64 = 1 << 53;
+pub const MAX_TIME: i64 = 1 << 53;
 
 /// Frames that may be stored behind a key and shown before it: as many as a decoder may reorder, twice.
 const MOST_LEADING_FRAMES: usize = 32;

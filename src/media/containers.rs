@@ -42,10 +42,12 @@ pub const VIDEOS: [(VideoKind, &str); 15] = [
 ];
 
 /// Video formats that are not decoded, by how they begin and as a row names them.
-const OTHERS: [(&[u8], &str); 17] = [
+const OTHERS: [(&[u8], &str); 22] = [
     (b".RMF\0", "RealMedia"),
     (b".ra\xfd", "RealMedia"),
-    (b"YUV4MPEG2 ", "YUV4MPEG2, uncompressed video"),
+    (b"YUV4MPEG2", "YUV4MPEG2, uncompressed video"),
+    (b"NSVs", "Nullsoft Streaming Video"),
+    (b"NSVf", "Nullsoft Streaming Video"),
     (b"nut/multimedia container\0", "NUT"),
     (b"FWS", "Flash (SWF)"),
     (b"CWS", "Flash (SWF)"),
@@ -59,6 +61,9 @@ const OTHERS: [(&[u8], &str); 17] = [
     (b"\xb7\xd8\x00\x20\x37\x49\xda\x11\xa6\x4e\x00\x07\xe9\x5e\xad\x8d", "Windows TV recording (WTV)"),
     (b"BBCD\0", "Dirac elementary stream"),
     (b"\x00\x00\x01\xb0", "MPEG-4 elementary stream"),
+    (b"\x00\x00\x01\xb5", "MPEG-4 elementary stream"),
+    (b"\x00\x00\x01\x20", "MPEG-4 elementary stream"),
+    (b"\x00\x00\x01\x00\x00\x00\x01\x20", "MPEG-4 elementary stream"),
     (b"\x12\x00\x0a", "AV1 elementary stream"),
 ];
 
@@ -94,6 +99,11 @@ pub fn video(head: &[u8]) -> Option<VideoKind> {
 /// A video that is not decoded, as a row names it.
 #[must_use]
 pub fn other_video(head: &[u8]) -> Option<&'static str> {
+    let flic = [[0x11, 0xaf], [0x12, 0xaf]].iter().any(|magic| head.get(4..6) == Some(magic));
+    // The sizes of frame and picture follow, and a depth of 8 bits.
+    if flic && head.get(12..14) == Some(&[8, 0]) {
+        return Some("FLIC animation");
+    }
     OTHERS.iter().find(|(start, _)| head.starts_with(start)).map(|(_, name)| *name)
 }
 

@@ -5,6 +5,7 @@
 
 pub mod animation;
 pub mod containers;
+pub mod formats;
 pub mod heif;
 pub mod orientation;
 pub mod pictures;

@@ -146,17 +146,35 @@ fn a_mistake_in_a_job_file_is_named() {
 
 // --- What it prints.
 
+/// What the README has between `<!-- name -->` and `<!-- /name -->`.
+fn section_of_the_readme(name: &str) -> String {
+    let readme = std::fs::read_to_string(crate::root().join("README.md")).unwrap();
+    let (begin, end) = (format!("<!-- {name} -->"), format!("<!-- /{name} -->"));
+    let (_, rest) = readme.split_once(&begin).unwrap_or_else(|| panic!("README.md: {begin} is missing"));
+    let (section, _) = rest.split_once(&end).unwrap_or_else(|| panic!("README.md: {end} is missing"));
+    section.trim().to_owned()
+}
+
+#[test]
+fn the_formats_in_the_readme_are_the_programs() {
+    let formats = say(&["formats"]);
+    assert_eq!(formats.code, Some(0));
+    for name in ["`heic`", "`mpegts`", "`prores`"] {
+        assert!(formats.stdout.contains(name), "{name}");
+    }
+    let section = section_of_the_readme("formats");
+    assert_eq!(section, formats.stdout.trim(), "run `deepsweep formats` and put its output between the markers");
+}
+
 #[test]
 fn the_schema_in_the_readme_is_the_programs() {
-    let readme = std::fs::read_to_string(crate::root().join("README.md")).unwrap();
-    let (_, rest) = readme.split_once("<!-- schema -->").expect("README.md: <!-- schema --> is missing");
-    let (section, _) = rest.split_once("<!-- /schema -->").expect("README.md: <!-- /schema --> is missing");
+    let section = section_of_the_readme("schema");
     let schema = say(&["schema"]);
     assert_eq!(schema.code, Some(0));
     for name in ["`box_x0`", "`error_class`", "`vector`", "### `media`"] {
         assert!(schema.stdout.contains(name), "{name}");
     }
-    assert_eq!(section.trim(), schema.stdout.trim(), "run `deepsweep schema` and put its output between the markers");
+    assert_eq!(section, schema.stdout.trim(), "run `deepsweep schema` and put its output between the markers");
 }
 
 /// Every line of standard error, parsed.
