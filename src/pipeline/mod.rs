@@ -27,6 +27,7 @@ pub mod memory;
 pub mod score;
 pub mod scratch;
 pub mod slice;
+pub mod still;
 pub mod track;
 pub mod video;
 pub mod write;
@@ -35,33 +36,31 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug_span};
 
-use self::animation::Animation;
 use self::compute::Compute;
 use self::embed::{Cropped, CroppedFrame, FrameFaces, Outcome, Rejected};
 use self::fetch::{Content, Fetch};
 use self::frame::Frame;
 use self::heif::HeifDecoding;
 use self::list::{Media, PlannedSlice, SliceAt};
-use self::memory::{MemoryBudget, Reserved};
+use self::memory::MemoryBudget;
 use self::score::RunFacts;
 use self::scratch::{Scratch, VideoFile};
+use self::still::StillDecoder;
 use self::video::{VideoDecoder, VideoSettings};
 use self::write::{Write, Written};
 use crate::error::{Error, Rejection, RejectionClass};
 use crate::ffmpeg::on_demand::OnDemand;
 use crate::ffmpeg::{Ffmpeg, MediaFile};
 use crate::limits;
-use crate::media::animation::frame_times;
 use crate::media::protection;
-use crate::media::sniff::{ImageKind, VideoKind};
-use crate::media::still::{self, Damage, DecodeLimits, Decoded};
+use crate::media::sniff::VideoKind;
+use crate::media::still::{Damage, DecodeLimits};
 use crate::networks::mtcnn::{Mtcnn, MtcnnSettings};
 use crate::progress::{Progress, Stage};
 use crate::results::Destination;
@@ -260,7 +259,16 @@ impl Pipeline {
     ) -> Result<Result<(), Rejection>, Error> {
         let _decoding = self.progress.enter(Stage::Decode);
         match content {
-            Content::Image { bytes, image, reserved } => Ok(self.image(media, bytes, image, reserved, frames).await),
+            Content::Image { bytes, image, reserved } => {
+                let decoder = StillDecoder {
+                    compute: &self.compute,
+                    pixels: &self.memory.pixels,
+                    limits: self.decode_limits,
+                    damage: self.damage,
+                    animated: self.animated.then_some(self.video_settings.sampling),
+                };
+                Ok(decoder.decode(bytes, image.format, reserved, media, frames).await)
+            }
             Content::Heif { bytes, reserved } => {
                 let (compute, pixels, limits) = (&self.compute, &self.memory.pixels, self.decode_limits);
                 let heif = HeifDecoding { ffmpeg: &self.pictures, compute, pixels, limits };
@@ -268,44 +276,6 @@ impl Pipeline {
             }
             Content::Video(file, kind) => self.video(media, &file, kind, frames).await,
         }
-    }
-
-    async fn image(
-        &self,
-        media: &mut Media,
-        bytes: Bytes,
-        ImageKind { format, .. }: ImageKind,
-        compressed: Reserved,
-        frames: Sender<Frame>,
-    ) -> Result<(), Rejection> {
-        let (limits, animated, bytes_of) = (self.decode_limits, self.animated, bytes.clone());
-        let headers = move || {
-            let header = still::read_header(&bytes_of, format, limits)?;
-            let times = if animated { frame_times(&bytes_of, format)? } else { None };
-            Ok::<_, Rejection>((header, times))
-        };
-        let (headers, header_time) = self.compute.run(headers).await?;
-        let (header, times) = headers?;
-        media.size_px = Some(header.upright_size_px());
-        media.orientation = Some(header.orientation.to_exif());
-        media.seconds.decode = header_time.as_secs_f64();
-        if let Some(times) = times {
-            let animation = Animation { bytes, format, header, times };
-            let (settings, pixels) = (self.video_settings.sampling, &self.memory.pixels);
-            return animation::decode(animation, settings, pixels, media, frames).await;
-        }
-        let Some(reserved) = self.memory.pixels.reserve(header.decode_bytes).await else {
-            return Err(Rejection::new(RejectionClass::TooLarge, "the memory budget is closed"));
-        };
-        let damage = self.damage;
-        let (decoded, time) = self.compute.run(move || still::decode(&bytes, format, header, damage)).await?;
-        drop(compressed);
-        media.seconds.decode += time.as_secs_f64();
-        let Decoded { picture, complaint } = decoded?;
-        media.decoder_message = complaint;
-        let frame = Frame { index: 0, pts_s: None, picture, reserved: Arc::new(reserved), place: None };
-        let _ = frames.send(frame).await;
-        Ok(())
     }
 
     async fn video(

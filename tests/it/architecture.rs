@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The stages as data meets them. What several share stands left of those who share it.
-const STAGES: [&str; 17] = [
+const STAGES: [&str; 18] = [
     "list",
     "memory",
     "scratch",
@@ -12,6 +12,7 @@ const STAGES: [&str; 17] = [
     "fetch",
     "frame",
     "animation",
+    "still",
     "heif",
     "video",
     "detect",

@@ -332,7 +332,7 @@ fn a_plan_of_other_tables_or_of_another_run_is_no_plan_of_this_one() {
     let key = "_runs/first/plan.json";
     let plan = String::from_utf8(server.get("results", key).unwrap().to_vec()).unwrap();
     for (from, to, said) in [
-        ("\"schema_version\": 3", "\"schema_version\": 4", "schema version"),
+        ("\"schema_version\": 4", "\"schema_version\": 5", "schema version"),
         ("\"run_id\": \"first\"", "\"run_id\": \"second\"", "second"),
         ("{", "[", "plan.json"),
     ] {
