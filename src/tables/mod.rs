@@ -24,6 +24,9 @@ use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 pub use self::part::{EncodedPart, PartContext};
 
 /// Raised with every change to a column's name, type or meaning.
+///
+/// - 4: `media` has `orientation` and `color_transfer`; `error_class` may be `encrypted`, `incomplete` or `no_decoder`;
+///   `container` and `codec` have more values; `decoder_message` says what a complaint means for the frames.
 pub const SCHEMA_VERSION: u32 = 4;
 
 /// One column of a table whose rows are `R`.

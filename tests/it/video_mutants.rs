@@ -14,7 +14,7 @@ const VARIABLE: &str = "DEEPSWEEP_MUTANTS";
 const MUTANTS: usize = 1_000;
 
 /// What is damaged: every codec and container, a dozen small frames each.
-const ORIGINALS: [(&str, &str); 14] = [
+const ORIGINALS: [(&str, &str); 28] = [
     ("h264.mp4", "-c:v libx264 -preset ultrafast -g 5 -bf 2"),
     ("fragmented.mp4", "-c:v libx264 -preset ultrafast -g 5 -bf 2 -movflags frag_keyframe+empty_moov"),
     ("h264.mkv", "-c:v libx264 -preset ultrafast -g 5 -bf 2"),
@@ -29,6 +29,20 @@ const ORIGINALS: [(&str, &str); 14] = [
     ("mpeg4.avi", "-c:v mpeg4 -q:v 5 -g 5 -bf 2"),
     ("mpeg4.mp4", "-c:v mpeg4 -q:v 5 -g 5"),
     ("mjpeg.mov", "-c:v mjpeg -q:v 8 -pix_fmt yuvj420p"),
+    ("flv1.flv", "-c:v flv1 -q:v 5 -g 5"),
+    ("mpeg2.mpg", "-c:v mpeg2video -q:v 5 -g 5 -bf 2"),
+    ("mpeg1.m1v", "-c:v mpeg1video -q:v 5 -g 5"),
+    ("h263.3gp", "-s 176x144 -c:v h263 -q:v 5 -g 5"),
+    ("wmv2.wmv", "-c:v wmv2 -q:v 5 -g 5"),
+    ("divx3.avi", "-c:v msmpeg4 -q:v 5 -g 5"),
+    ("prores.mov", "-c:v prores_ks -profile:v 0 -pix_fmt yuv422p10le"),
+    ("dnxhr.mxf", "-s 256x144 -c:v dnxhd -profile:v dnxhr_lb -pix_fmt yuv422p"),
+    ("dv.dv", "-s 720x576 -c:v dvvideo -r 25"),
+    ("theora.ogv", "-c:v libtheora -q:v 5 -g 5"),
+    ("jpeg2000.mov", "-c:v jpeg2000 -q:v 5"),
+    ("vp9.ivf", "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -b:v 200k -g 5"),
+    ("raw.h264", "-c:v libx264 -preset ultrafast -g 5 -bf 2"),
+    ("raw.hevc", "-c:v libx265 -preset ultrafast -x265-params log-level=none:keyint=5"),
 ];
 const FRAMES: usize = 12;
 
@@ -134,7 +148,17 @@ fn a_thousand_damaged_clips_give_a_thousand_rows_and_leave_nothing_behind() {
     let mut classes = std::collections::BTreeMap::<String, usize>::new();
     for row in &media {
         let class = row["error_class"].as_str().unwrap_or("decoded").to_owned();
-        let sane = ["decoded", "empty", "not_media", "unsupported", "corrupt", "no_video", "too_large"];
+        let sane = [
+            "decoded",
+            "empty",
+            "not_media",
+            "unsupported",
+            "corrupt",
+            "no_video",
+            "too_large",
+            "encrypted",
+            "incomplete",
+        ];
         assert!(sane.contains(&class.as_str()), "{row:?}");
         *classes.entry(class).or_default() += 1;
     }
