@@ -13,7 +13,10 @@ use crate::error::{Rejection, RejectionClass};
 pub struct Answer {
     pub streams: Vec<Stream>,
     pub packets: Vec<(u32, Packet)>,
-    pub frames: Vec<Frame>,
+    /// Decoded frames, of which only times and whether they are keys are kept.
+    pub frames: Vec<Packet>,
+    /// The first of them, with all that is known of it.
+    pub first: Option<Frame>,
     /// When the container starts, all streams together.
     pub start_s: Option<f64>,
     elements: Elements,
@@ -38,6 +41,8 @@ pub struct Stream {
     pub pix_fmt: String,
     pub level: i32,
     pub color_transfer: Option<String>,
+    pub color_primaries: Option<String>,
+    pub color_space: Option<String>,
     pub disposition: Disposition,
     pub side_data_list: Vec<SideData>,
 }
@@ -50,7 +55,7 @@ pub struct Disposition {
     pub timed_thumbnails: u8,
 }
 
-/// Whatever stands beside a stream, a frame or a packet.
+/// Side data of a stream, a frame or a packet.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct SideData {
@@ -66,8 +71,9 @@ pub struct SideData {
 pub struct Frame {
     pub key_frame: u8,
     pub best_effort_timestamp: Option<i64>,
-    #[serde(alias = "pkt_duration")]
     pub duration: Option<i64>,
+    /// What releases before 6.0 call the duration; some have both.
+    pub pkt_duration: Option<i64>,
     pub width: u32,
     pub height: u32,
     pub pix_fmt: String,
@@ -123,7 +129,9 @@ impl Answer {
             }
             "frames" => {
                 check_packets(self.frames.len() + 1)?;
-                self.frames.push(serde_json::from_slice(element).map_err(wrong)?);
+                let frame: Frame = serde_json::from_slice(element).map_err(wrong)?;
+                self.frames.push(Packet::from(&frame));
+                self.first.get_or_insert(frame);
             }
             "streams" => self.streams.push(serde_json::from_slice(element).map_err(wrong)?),
             "format" => {
@@ -145,6 +153,19 @@ impl From<PacketLine> for Packet {
             is_key: line.flags.contains('K'),
             is_hidden: line.flags.contains('D'),
             is_encrypted: line.side_data_list,
+        }
+    }
+}
+
+impl From<&Frame> for Packet {
+    fn from(frame: &Frame) -> Self {
+        Self {
+            pts: frame.best_effort_timestamp,
+            dts: None,
+            duration: frame.duration.or(frame.pkt_duration),
+            is_key: frame.key_frame == 1,
+            is_hidden: false,
+            is_encrypted: false,
         }
     }
 }

@@ -19,10 +19,7 @@ pub enum Severity {
 }
 
 /// About sound, subtitles, comments, times, or what only some players use.
-const HARMLESS: [&str; 13] = [
-    "SEI type",
-    "Invalid SEI",
-    "Unknown SEI",
+const HARMLESS: [&str; 10] = [
     "SEI",
     "Could not find codec parameters for stream",
     "deprecated pixel format",

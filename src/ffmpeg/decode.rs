@@ -17,6 +17,8 @@ use crate::limits;
 /// One frame as the decoder gave it.
 #[derive(Debug)]
 pub struct DecodedFrame {
+    /// The piece that it was decoded for, as the caller numbers them.
+    pub piece: usize,
     /// Its number in the video.
     pub index: usize,
     pub picture: Picture,
@@ -39,8 +41,6 @@ pub struct SegmentEnd {
     pub complaints: Vec<String>,
     /// How long the decoder was waited for.
     pub busy: Duration,
-    /// The decoder had complained before the next frame, which was not taken.
-    pub is_doubted: bool,
 }
 
 impl Ffmpeg {
@@ -56,7 +56,8 @@ impl Ffmpeg {
         video: &Video,
         segment: &Segment,
         accepted: Severity,
-        output: Sender<DecodedFrame>,
+        piece: usize,
+        output: &Sender<DecodedFrame>,
     ) -> Result<SegmentEnd, Rejection> {
         let _permit = self.running.acquire().await;
         let words = self.decode_words(media, video, segment);
@@ -81,7 +82,6 @@ impl Ffmpeg {
             let nameless = || Some(Rejection::new(RejectionClass::Corrupt, "expected the time of a frame, found none"));
             let Some(said) = said else { break nameless() };
             if said.worst > accepted {
-                end.is_doubted = true;
                 end.complaints = child.complaints();
                 end.busy += waiting.elapsed();
                 return Ok(end);
@@ -93,7 +93,7 @@ impl Ffmpeg {
             };
             end.frames += 1;
             end.busy += waiting.elapsed();
-            if output.send(DecodedFrame { index, picture }).await.is_err() {
+            if output.send(DecodedFrame { piece, index, picture }).await.is_err() {
                 return Ok(end);
             }
             waiting = Instant::now();
@@ -116,7 +116,7 @@ impl Ffmpeg {
     fn decode_words(&self, media: MediaFile<'_>, video: &Video, segment: &Segment) -> Vec<String> {
         let table = &video.table;
         let mut words: Vec<String> = ["-nostdin", "-hide_banner"].map(str::to_owned).to_vec();
-        words.extend(Self::words(media.demuxer));
+        words.extend(Self::words(media));
         // ffprobe must open what it does not know, to say what it is; what is decoded further is of the list.
         words.extend(["-codec_whitelist".to_owned(), decoder_list()]);
         let mut push = |more: &[&str]| words.extend(more.iter().map(|word| (*word).to_owned()));
@@ -155,8 +155,16 @@ fn filters(video: &Video, segment: &Segment) -> String {
     };
     // Printed where the stream's own times still hold, and before the frame itself is written.
     let print = "metadata=mode=add:key=k:value=v,metadata=mode=print:key=k:direct=1:file='pipe\\:2'";
-    let deinterlace = if video.may_be_interlaced { "estdif=mode=frame:deint=interlaced," } else { "" };
-    let matrix = if video.is_hdr() { ":in_color_matrix=bt2020:flags=bicubic+accurate_rnd+full_chroma_int" } else { "" };
+    // The filter for interlaced lines must see frames of one size only: it does not check.
+    let deinterlace = match video.may_be_interlaced {
+        true => format!("scale={coded_width}:{coded_height},estdif=mode=frame:deint=interlaced,"),
+        false => String::new(),
+    };
+    let matrix = match video.is_hdr() {
+        true if video.has_color_space => ":flags=bicubic+accurate_rnd+full_chroma_int",
+        true => ":in_color_matrix=bt2020:flags=bicubic+accurate_rnd+full_chroma_int",
+        false => "",
+    };
     // A frame of another size than the first keeps its shape: it is fitted in, with black around it.
     let fit = format!("min({width}/(iw*sar),{height}/ih)");
     let side = |full: u32, own: &str| {

@@ -4,15 +4,15 @@ use image::metadata::Orientation;
 
 use super::answer::SideData;
 
-/// Of the first display matrix among the side data, wherever it stands; not turned where there is none, or where it turns
-/// by an angle that is no quarter, which players show unturned.
+/// Reads the first display matrix of the side data, at any position. The picture is not turned where there is none, or where
+/// it turns by an angle that is no quarter: players show that unturned.
 #[must_use]
 pub fn orientation(side_data: &[SideData]) -> Orientation {
     let matrix = side_data.iter().find_map(|data| data.displaymatrix.as_deref());
     matrix.and_then(numbers).map_or(Orientation::NoTransforms, |matrix| of_matrix(&matrix))
 }
 
-/// As ffprobe prints it: three rows of three numbers, each row behind its number and a colon.
+/// ffprobe prints three rows of three numbers, each after its row number and a colon.
 fn numbers(text: &str) -> Option<[i64; 9]> {
     let rows = text.lines().filter_map(|line| line.split_once(':'));
     let all: Vec<i64> =

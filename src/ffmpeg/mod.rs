@@ -65,6 +65,11 @@ impl MediaFile<'_> {
             skip => format!("subfile,,start,{skip},end,0,,:{MEDIA}"),
         }
     }
+
+    /// The protocols that this takes.
+    fn protocols(&self) -> &'static str {
+        if self.skip_bytes == 0 { "file,pipe" } else { "file,pipe,subfile" }
+    }
 }
 
 /// ffmpeg and ffprobe, found and asked for their version.
@@ -162,17 +167,17 @@ impl Ffmpeg {
 
     /// What every child hears first. What is opened is decided by the content that was sniffed, and by nothing that the
     /// file says: no playlists, no other files, no network.
-    fn words(demuxer: &str) -> Vec<String> {
+    fn words(media: MediaFile<'_>) -> Vec<String> {
         let max_alloc = limits::DECODER_MAX_ALLOC_BYTES.to_string();
         let max_streams = limits::MAX_STREAMS.to_string();
         let demuxers = formats::demuxer_list();
         let words = [
             ["-v", "error"],
             ["-max_alloc", &max_alloc],
-            ["-protocol_whitelist", "file,pipe,subfile"],
+            ["-protocol_whitelist", media.protocols()],
             ["-format_whitelist", &demuxers],
             ["-max_streams", &max_streams],
-            ["-f", demuxer],
+            ["-f", media.demuxer],
         ];
         words.as_flattened().iter().map(ToString::to_string).collect()
     }

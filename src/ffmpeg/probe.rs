@@ -10,9 +10,9 @@
 
 use super::answer::{Answer, Frame, Stream};
 use super::child::Running;
-use super::formats::{CODECS, Codec, codec_named};
+use super::formats::{CODECS, Codec, codec_named, decoder_list};
 use super::packets::{Packet, begins_in_the_middle, check_packets, irregularity};
-use super::table::{FrameTable, TimeBase};
+use super::table::{FrameTable, MAX_TIME, TimeBase};
 use super::times::repair;
 use super::video::Video;
 use super::{Ffmpeg, MediaFile};
@@ -20,7 +20,7 @@ use crate::error::{Rejection, RejectionClass};
 use crate::limits;
 
 const STREAM: &str = "stream=index,codec_name,codec_tag,codec_tag_string,pix_fmt,width,height,sample_aspect_ratio,has_b_frames,level,\
-                      field_order,time_base,avg_frame_rate,r_frame_rate,color_transfer:\
+                      field_order,time_base,avg_frame_rate,r_frame_rate,color_transfer,color_primaries,color_space:\
                       stream_disposition=default,attached_pic,timed_thumbnails:\
                       stream_side_data=side_data_type,displaymatrix,dv_profile,dv_bl_signal_compatibility_id:format=start_time";
 const PACKET: &str = "packet=stream_index,pts,dts,duration,flags:packet_side_data=side_data_type";
@@ -34,6 +34,14 @@ const FIRST_FRAME_PACKETS: usize = 48;
 struct Probe<'a> {
     ffmpeg: &'a Ffmpeg,
     media: MediaFile<'a>,
+}
+
+/// Frames as a decoder gives them.
+#[derive(Default)]
+struct Frames {
+    first: Option<Frame>,
+    /// Their times, in its order.
+    shown: Vec<Packet>,
 }
 
 impl Ffmpeg {
@@ -94,31 +102,39 @@ impl Probe<'_> {
         // Of H.264 and HEVC ffprobe has decoded some frames to know the stream; but where lines are interlaced, a packet may be
         // half a frame.
         let is_known = matches!(codec.name, "h264" | "hevc") && stream.is_progressive() && !has_decode_times_only;
-        let mut frames = vec![];
+        let mut frames = Frames::default();
         if irregular.is_none() && !is_decoded_first && !is_known {
             frames = self.frames(&stream, Some(FIRST_FRAME_PACKETS)).await?;
-            if !has_decode_times_only && !is_told_by_packets(&frames, &packets) {
+            if !has_decode_times_only && !is_told_by_packets(&frames.shown, &packets) {
                 irregular = Some("packets of the container are not its frames");
             }
         }
         if irregular.is_some() || is_decoded_first {
             frames = self.frames(&stream, None).await?;
         }
-        let first = frames.first();
+        let first = frames.first.as_ref();
         let mut note = None;
         let table = if let Some(why) = irregular {
-            let (table, found) = counted(&frames, &stream, time_base, start)?;
+            let (table, found) = counted(&frames.shown, &stream, time_base, start)?;
             // Elementary streams have no times of their own: that is no flaw.
             let has_no_clock = ["h264", "hevc", "mpegvideo"].contains(&self.media.demuxer);
             note = (!has_no_clock).then(|| format!("{why}; {found}"));
             table
         } else if is_decoded_first {
-            let mut shown: Vec<Packet> = frames.iter().map(Packet::from).collect();
+            let mut shown = frames.shown.clone();
             fill_in(&mut shown);
-            FrameTable::new(time_base, &shown, start.filter(|_| !has_decode_times_only))?
+            let start = start.filter(|_| !has_decode_times_only);
+            match irregularity_of_frames(&shown) {
+                Some(why) => {
+                    let (table, found) = counted(&frames.shown, &stream, time_base, start)?;
+                    note = Some(format!("{why}; {found}"));
+                    table
+                }
+                None => FrameTable::new(time_base, &shown, start)?,
+            }
         } else if has_decode_times_only {
             let table = FrameTable::new(time_base, &by_decode_time(), None)?;
-            match frames.iter().find_map(|frame| frame.best_effort_timestamp) {
+            match frames.shown.iter().find_map(|frame| frame.pts) {
                 Some(time) => table.shifted_to(time)?,
                 None => table,
             }
@@ -131,7 +147,7 @@ impl Probe<'_> {
         };
         if table.is_stray && note.is_none() {
             note =
-                Some("the time of the last frame is far behind all others, and is not part of the duration".to_owned());
+                Some("the time of the last frame is far after all others, and is not part of the duration".to_owned());
         }
         Video::new(codec, &stream, first, table, has_decode_times_only, note)
     }
@@ -146,25 +162,28 @@ impl Probe<'_> {
         let keys = packets.iter().enumerate().filter(|(_, packet)| packet.is_key).map(|(at, _)| at);
         let group = keys.filter(|at| *at > 0).nth(usize::from(!packets[0].is_key)).unwrap_or(packets.len());
         let frames = self.frames(stream, Some(group + FIRST_FRAME_PACKETS)).await?;
-        let first = frames.iter().filter_map(|frame| frame.best_effort_timestamp).min();
+        let first = frames.shown.iter().filter_map(|frame| frame.pts).min();
         Ok(first.map_or(table.clone(), |first| table.from(first)))
     }
 
     /// Frames as a decoder gives them: all of them, or those of the first packets.
-    async fn frames(&self, stream: &Stream, of_packets: Option<usize>) -> Result<Vec<Frame>, Rejection> {
+    async fn frames(&self, stream: &Stream, of_packets: Option<usize>) -> Result<Frames, Rejection> {
         let interval = of_packets.map(|packets| format!("%+#{packets}"));
-        let mut question = vec!["-threads", "1", "-show_entries", FRAME];
+        let (decoders, max_pixels) = (decoder_list(), limits::MAX_PIXELS.to_string());
+        let mut question = vec!["-threads", "1", "-codec_whitelist:v", &decoders, "-max_pixels:v", &max_pixels];
+        question.extend(["-show_entries", FRAME]);
         if let Some(interval) = &interval {
             question.extend(["-read_intervals", interval]);
         }
-        Ok(self.ask(&stream.index.to_string(), &question).await?.frames)
+        let Answer { frames, first, .. } = self.ask(&stream.index.to_string(), &question).await?;
+        Ok(Frames { first, shown: frames })
     }
 
     /// The packets of a VP9 stream, each with those that show nothing joined to the next one that does: what a packet that
     /// is counted as a frame must be. None where ffmpeg cannot do so.
     async fn joined(&self, stream: &Stream) -> Result<Option<Vec<Packet>>, Rejection> {
         let mut words: Vec<String> = ["-nostdin", "-hide_banner"].map(str::to_owned).to_vec();
-        words.extend(Ffmpeg::words(self.media.demuxer));
+        words.extend(Ffmpeg::words(self.media));
         let (map, url) = (format!("0:{}", stream.index), self.media.url());
         let more = ["-copyts", "-i", &url, "-map", &map, "-c", "copy", "-bsf:v", "vp9_superframe"];
         words.extend(more.map(str::to_owned));
@@ -191,7 +210,7 @@ impl Probe<'_> {
     }
 
     async fn ask(&self, streams: &str, question: &[&str]) -> Result<Answer, Rejection> {
-        let mut words = Ffmpeg::words(self.media.demuxer);
+        let mut words = Ffmpeg::words(self.media);
         words.extend(["-select_streams", streams, "-of", "json=compact=1"].map(str::to_owned));
         words.extend(question.iter().map(|word| (*word).to_owned()));
         words.push(self.media.url());
@@ -262,7 +281,7 @@ fn check_decodable(stream: &Stream, packets: &[Packet]) -> Result<(), Rejection>
         let some = match clear {
             _ if is_sample_aes => String::new(),
             0 => String::new(),
-            clear => format!("; {clear} of its {} frames are not, and are not looked at alone", packets.len()),
+            clear => format!("; {clear} of its {} frames are not, and are not decoded alone", packets.len()),
         };
         let message = format!("expected a video that can be seen without a key, found an encrypted one{some}");
         return Err(Rejection::new(RejectionClass::Encrypted, message));
@@ -280,23 +299,24 @@ fn check_decodable(stream: &Stream, packets: &[Packet]) -> Result<(), Rejection>
 
 /// The table of frames that were all decoded to count them, and what was found.
 fn counted(
-    frames: &[Frame],
+    frames: &[Packet],
     stream: &Stream,
     time_base: TimeBase,
     start: Option<i64>,
 ) -> Result<(FrameTable, String), Rejection> {
-    let given: Vec<Option<i64>> = frames.iter().map(|frame| frame.best_effort_timestamp).collect();
+    let in_bounds = |time: &i64| (-MAX_TIME..=MAX_TIME).contains(time);
+    let given: Vec<Option<i64>> = frames.iter().map(|frame| frame.pts.filter(in_bounds)).collect();
     let durations = frames.iter().filter_map(|frame| frame.duration).filter(|duration| *duration > 0);
     let rate = stream.frame_rate().map(|rate| time_base.units(1.0 / rate.max(1e-3)));
     let mut between: Vec<i64> =
         given.windows(2).filter_map(|pair| pair[1]?.checked_sub(pair[0]?)).filter(|step| *step > 0).collect();
     between.sort_unstable();
     let usual = between.get(between.len() / 2).copied();
-    let step = durations.min().or(rate).or(usual).unwrap_or(1).max(1);
-    let in_bounds = |time: &i64| (-(1 << 53)..=1 << 53).contains(time);
-    let given: Vec<Option<i64>> = given.into_iter().map(|time| time.filter(in_bounds)).collect();
+    // So short that no sum of them leaves what a clock can have.
+    let longest = MAX_TIME / (frames.len() as i64 + 1);
+    let step = durations.min().or(rate).or(usual).unwrap_or(1).clamp(1, longest.max(1));
     let repaired = repair(&given, step);
-    let is_key: Vec<bool> = frames.iter().map(|frame| frame.key_frame == 1).collect();
+    let is_key: Vec<bool> = frames.iter().map(|frame| frame.is_key).collect();
     let start = start.filter(|_| given.iter().any(Option::is_some));
     let found = match (repaired.restarts, repaired.made_up) {
         (0, made_up) if made_up == frames.len() => {
@@ -309,23 +329,29 @@ fn counted(
                 frames.len()
             )
         }
-        (1, _) => format!("its {} frames were counted, and times count on where the clock starts again", frames.len()),
+        (1, _) => format!("its {} frames were counted, and times continue where the clock starts again", frames.len()),
         (restarts, _) => format!(
-            "its {} frames were counted, and times count on where the clock starts again ({restarts} times)",
+            "its {} frames were counted, and times continue where the clock starts again ({restarts} times)",
             frames.len()
         ),
     };
     Ok((FrameTable::counted(time_base, repaired.times, &is_key, step, start)?, found))
 }
 
+/// Why the times of decoded frames do not tell them apart; None where they do.
+fn irregularity_of_frames(frames: &[Packet]) -> Option<&'static str> {
+    let is_known = frames.iter().all(|frame| frame.pts.is_some());
+    let ascends = frames.is_sorted_by(|a, b| a.pts < b.pts);
+    (!is_known || !ascends).then_some("several frames have the same time, or none")
+}
+
 /// Whether the first frames are those that the first packets announce, one each, at their times. Some may be missing: a
 /// recording may begin in the middle or be damaged; but not half of them, as where a packet is a field.
-fn is_told_by_packets(frames: &[Frame], packets: &[Packet]) -> bool {
+fn is_told_by_packets(frames: &[Packet], packets: &[Packet]) -> bool {
     let shown = |packet: &&Packet| !packet.is_hidden;
     let first = &packets[..packets.len().min(FIRST_FRAME_PACKETS)];
     let times: std::collections::BTreeSet<i64> = first.iter().filter(shown).filter_map(|packet| packet.pts).collect();
-    let known =
-        frames.iter().filter_map(|frame| frame.best_effort_timestamp).filter(|time| times.contains(time)).count();
+    let known = frames.iter().filter_map(|frame| frame.pts).filter(|time| times.contains(time)).count();
     known * 4 >= frames.len() * 3 && (frames.is_empty() || frames.len() * 4 >= first.iter().filter(shown).count() * 3)
 }
 
@@ -347,19 +373,39 @@ fn framecrc_packet(line: &str) -> Option<Packet> {
         return None;
     }
     let number = |at: usize| fields[at].parse().ok();
-    let is_key = !fields[6..].contains(&"F=0x0");
-    Some(Packet { pts: number(2), dts: number(1), duration: number(3), is_key, is_hidden: false, is_encrypted: false })
+    // Flags of a packet: 1 is a key, 4 is not shown. They are left out where the packet is a key and nothing else.
+    let flags = fields[6..].iter().find_map(|field| u32::from_str_radix(field.strip_prefix("F=0x")?, 16).ok());
+    let flags = flags.unwrap_or(1);
+    Some(Packet {
+        pts: number(2),
+        dts: number(1),
+        duration: number(3),
+        is_key: flags & 1 != 0,
+        is_hidden: flags & 4 != 0,
+        is_encrypted: false,
+    })
 }
 
-impl From<&Frame> for Packet {
-    fn from(frame: &Frame) -> Self {
-        Self {
-            pts: frame.best_effort_timestamp,
-            dts: None,
-            duration: frame.duration,
-            is_key: frame.key_frame == 1,
-            is_hidden: false,
-            is_encrypted: false,
-        }
+#[cfg(test)]
+mod tests {
+    use super::framecrc_packet;
+
+    #[test]
+    fn flags_of_packets_are_read_as_the_muxer_prints_them() {
+        let read = |line: &str| framecrc_packet(line).map(|packet| (packet.pts, packet.is_key, packet.is_hidden));
+        assert_eq!(read("0,          0,          0,       40,     7810, 0x7da93018"), Some((Some(0), true, false)));
+        assert_eq!(
+            read("0,         40,         40,       40,      225, 0x51276d1d, F=0x0"),
+            Some((Some(40), false, false))
+        );
+        assert_eq!(
+            read("0,         80,         80,       40,      225, 0x51276d1d, F=0x4"),
+            Some((Some(80), false, true))
+        );
+        assert_eq!(
+            read("0,        120,        120,       40,      225, 0x51276d1d, F=0x5"),
+            Some((Some(120), true, true))
+        );
+        assert_eq!(read("#tb 0: 1/1000"), None);
     }
 }

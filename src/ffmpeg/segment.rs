@@ -69,7 +69,7 @@ impl Segment {
     }
 
     /// The expression of ffmpeg's `select` for the wanted frames: by their number where frames are counted, else by their
-    /// time. Of a frame that cannot be had at its time the next one is taken.
+    /// time. ffmpeg takes the next frame for one that does not come at its time.
     #[must_use]
     pub fn select(&self, table: &FrameTable) -> String {
         let term = |(first, last): &(usize, usize)| {

@@ -6,6 +6,9 @@
 /// A clock that goes back so far, and goes on from there, was set anew.
 const RESTART_STEPS: i64 = 8;
 
+/// No sum of times goes beyond this: a day in nanoseconds, ten thousand times.
+const LATEST: i64 = 1 << 60;
+
 /// The times, and what was wrong with those that were given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repaired {
@@ -62,16 +65,17 @@ fn without_restarts(given: &[Option<i64>], step: i64) -> (Vec<Option<i64>>, usiz
             continue;
         };
         if let Some((last_at, last)) = latest {
-            let is_back = |time: i64| time + offset < last - step * RESTART_STEPS;
+            let is_back =
+                |time: i64| time.saturating_add(offset) < last.saturating_sub(step.saturating_mul(RESTART_STEPS));
             // One time that lies back is a wrong time; several that go on from there are another clock.
             let next: Vec<i64> = given[at..].iter().copied().flatten().take(4).collect();
             let goes_on = next.len() > 1 && next.iter().all(|next| is_back(*next)) && next.is_sorted();
             if is_back(time) && goes_on {
-                offset = last + step * (at - last_at) as i64 - time;
+                offset = (last + step * (at - last_at) as i64 - time).clamp(-LATEST, LATEST);
                 restarts += 1;
             }
         }
-        let moved = time + offset;
+        let moved = time.saturating_add(offset).clamp(-LATEST, LATEST);
         continued.push(Some(moved));
         // A single time far ahead is no measure for those behind it.
         let is_ahead = given[at + 1..].iter().copied().flatten().next().is_some_and(|next| next < time);
@@ -143,6 +147,19 @@ mod tests {
             check(&[Some(0), Some(40), Some(wrong), Some(120), Some(160)], &[0, 40, 80, 120, 160], 0, 1);
         }
         check(&[Some(9_000_000), Some(40), Some(80), Some(120)], &[0, 40, 80, 120], 0, 1);
+    }
+
+    #[test]
+    fn times_at_the_ends_of_numbers_do_no_harm() {
+        let far = 1 << 53;
+        for given in
+            [vec![Some(far), Some(-far), Some(-far + 1), Some(-far + 2), Some(-far + 3)], vec![Some(-far), Some(far)]]
+        {
+            let falling: Vec<Option<i64>> = given.iter().copied().cycle().take(4_000).collect();
+            for step in [1, 40, 1 << 40] {
+                assert_eq!(repair(&falling, step).times.len(), 4_000);
+            }
+        }
     }
 
     #[test]

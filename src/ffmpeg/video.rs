@@ -24,6 +24,10 @@ pub struct Video {
     pub orientation: Orientation,
     /// As the stream states it, in ffmpeg's words.
     pub color_transfer: Option<String>,
+    /// As the stream states them, in ffmpeg's words.
+    pub color_primaries: Option<String>,
+    /// Whether the stream states by which matrix its colours are coded.
+    pub has_color_space: bool,
     /// Whether lines may have been taken at different times.
     pub may_be_interlaced: bool,
     /// Frames are stored in another order than they are shown.
@@ -73,6 +77,8 @@ impl Video {
             square_px: square_px(coded_px, stream.pixel_aspect()),
             orientation,
             color_transfer: of_frame.filter(known).or_else(|| stream.color_transfer.clone().filter(known)),
+            color_primaries: stream.color_primaries.clone().filter(known),
+            has_color_space: stream.color_space.as_ref().is_some_and(known),
             // A filter for interlaced lines wants three of them.
             may_be_interlaced: stream.field_order != "progressive" && coded_px.1 >= 3,
             reorders: stream.has_b_frames > 0,

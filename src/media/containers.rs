@@ -139,7 +139,7 @@ fn is_mp4(head: &[u8]) -> bool {
             b"mdat" => return size <= 1 || size >= 8, // 0: to the end; 1: 64 bits of size follow
             // Room that was left for something, or what nobody but its writer knows. What is larger than the head ends the
             // search, with what it looks like.
-            b"wide" | b"free" | b"skip" | b"junk" | b"uuid" => match rest.get(size as usize..) {
+            b"wide" | b"free" | b"skip" | b"junk" | b"uuid" | b"jP  " => match rest.get(size as usize..) {
                 Some(next) if size >= 8 && !next.is_empty() => rest = next,
                 Some(_) => return false,
                 None => return true,
@@ -159,7 +159,9 @@ fn mp4_after_junk(head: &[u8]) -> Option<VideoKind> {
     let is_whole =
         |at: &usize| number(head, *at).is_some_and(|size| (16..=1024).contains(&size) && size.is_multiple_of(4));
     let start = starts.find(|at| is_whole(at) && is_mp4(&head[*at..]))?;
-    Some(VideoKind { skip_bytes: start as u64, ..MP4 })
+    // What is a box of that size is a part of the file, and offsets count it.
+    let is_box = number(head, 0).is_some_and(|size| size as usize == start);
+    Some(VideoKind { skip_bytes: if is_box { 0 } else { start as u64 }, ..MP4 })
 }
 
 fn is_of_a_name(byte: &u8) -> bool {

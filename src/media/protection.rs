@@ -135,6 +135,11 @@ fn scrambled(bytes: &[u8]) -> Option<Encryption> {
         }
         at += step;
     }
+    // A multiplex may hold programmes that are clear.
+    let most = of_streams.values().map(|(all, _)| *all).max()?;
+    if of_streams.values().any(|(all, of_them)| all * 4 >= most && of_them * 2 <= *all) {
+        return None;
+    }
     let (all, of_them) = of_streams.into_values().max_by_key(|(all, _)| *all)?;
     (of_them * 2 > all).then(|| Encryption { scheme: "scrambled MPEG-TS".to_owned(), has_clear_part: of_them < all })
 }

@@ -26,7 +26,7 @@ impl SamplingSettings {
         Err(Rejection::new(
             RejectionClass::TooLarge,
             format_args!(
-                "expected at most {} wanted frames (--max-frames), found {}; take --frames or --every",
+                "expected at most {} requested frames (--max-frames), found {}; take --frames or --every",
                 self.max_frames,
                 wanted.len()
             ),

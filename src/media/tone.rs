@@ -55,6 +55,16 @@ impl Primaries {
         }
     }
 
+    /// By ffmpeg's name of them.
+    #[must_use]
+    pub fn named(name: Option<&str>) -> Self {
+        match name {
+            Some("bt709" | "bt470m" | "bt470bg" | "smpte170m" | "smpte240m") => Self::Bt709,
+            Some("smpte431" | "smpte432") => Self::DisplayP3,
+            _ => Self::Bt2020,
+        }
+    }
+
     /// Linear light to linear light of BT.709 (BT.2087; for P3 by the same rule).
     fn to_bt709(self) -> [[f32; 3]; 3] {
         match self {
@@ -177,11 +187,11 @@ fn hlg_scene(code: f32) -> f32 {
 
 /// The same picture for a screen without HDR.
 #[must_use]
-pub fn to_sdr(picture: &DeepImage, transfer: HdrTransfer) -> RgbImage {
+pub fn to_sdr(picture: &DeepImage, transfer: HdrTransfer, primaries: Primaries) -> RgbImage {
     let (width, height) = picture.dimensions();
     let tables = transfer.tables();
     let mut sdr = RgbImage::new(width, height);
-    let to_bt709 = Primaries::Bt2020.to_bt709();
+    let to_bt709 = primaries.to_bt709();
     for (from, to) in picture.pixels().zip(sdr.pixels_mut()) {
         to.0 = tables.sdr(from.0, transfer, &to_bt709);
     }
@@ -231,7 +241,7 @@ mod tests {
     fn black_is_black_and_peak_is_white() {
         for transfer in [HdrTransfer::Pq, HdrTransfer::Hlg] {
             let picture = DeepImage::from_fn(2, 1, |x, _| Rgb([if x == 0 { 0 } else { u16::MAX }; 3]));
-            let sdr = to_sdr(&picture, transfer);
+            let sdr = to_sdr(&picture, transfer, Primaries::Bt2020);
             assert_eq!([sdr.get_pixel(0, 0).0, sdr.get_pixel(1, 0).0], [[0; 3], [255; 3]], "{transfer:?}");
         }
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::Semaphore;
-use tokio::sync::mpsc::{self, Sender};
+use tokio::sync::mpsc::Sender;
 
 use self::pieces::{Decoded, Pieces};
 use super::compute::Compute;
@@ -19,12 +19,13 @@ use super::memory::{ByteBudget, Reserved};
 use crate::error::{Rejection, RejectionClass};
 use crate::ffmpeg::complaint::in_words;
 use crate::ffmpeg::decode::{DecodedFrame, Picture};
+use crate::ffmpeg::table::FrameTable;
 use crate::ffmpeg::video::Video;
 use crate::ffmpeg::{Ffmpeg, MediaFile};
 use crate::limits;
 use crate::media::sample::{Sampling, SamplingSettings};
 use crate::media::still::DecodeLimits;
-use crate::media::tone::{self, HdrTransfer};
+use crate::media::tone::{self, HdrTransfer, Primaries};
 
 /// Changes with everything here and in [`crate::ffmpeg`] that changes a frame or which frames are taken.
 pub const VIDEO_VERSION: u32 = 3;
@@ -68,15 +69,15 @@ impl VideoDecoder<'_> {
         self.settings.sampling.check(&wanted)?;
         let room = self.set_aside(&video).await?;
         let pieces = Pieces { ffmpeg: self.ffmpeg, media: file, video: &video, sampling, side_by_side: room.decoders };
-        let (decoded_in, decoded) = mpsc::channel(1);
-        let decoding = async {
-            let decoded = pieces.decode(&wanted, &decoded_in).await;
-            drop(decoded_in);
-            decoded
+        let sink = Sink {
+            compute: self.compute,
+            hdr: video.color_transfer.as_deref().and_then(HdrTransfer::named),
+            primaries: Primaries::named(video.color_primaries.as_deref()),
+            table: &video.table,
+            room: &room,
+            output: &output,
         };
-        let (decoded, forwarded) = tokio::join!(decoding, self.forward(&video, decoded, &room, &output));
-        let decoded = decoded?;
-        forwarded?;
+        let decoded = pieces.decode(&wanted, &sink).await?;
         media.seconds.decode = (probing + decoded.busy).as_secs_f64();
         media.decoder_message = message(&video, &decoded, wanted.len(), output.is_closed());
         if decoded.frames.is_empty() && !output.is_closed() {
@@ -89,47 +90,16 @@ impl VideoDecoder<'_> {
         Ok(())
     }
 
-    /// Frames as the detector wants them, no more at once than there is room for.
-    async fn forward(
-        &self,
-        video: &Video,
-        mut decoded: mpsc::Receiver<DecodedFrame>,
-        room: &Room,
-        output: &Sender<Frame>,
-    ) -> Result<(), Rejection> {
-        let hdr = video.color_transfer.as_deref().and_then(HdrTransfer::named);
-        while let Some(DecodedFrame { index, picture }) = decoded.recv().await {
-            let Ok(place) = Arc::clone(&room.in_flight).acquire_owned().await else { break };
-            let picture = match (picture, hdr) {
-                (Picture::Sdr(picture), _) => picture,
-                (Picture::Hdr(deep), transfer) => {
-                    let transfer = transfer.unwrap_or(HdrTransfer::Pq);
-                    self.compute.run(move || tone::to_sdr(&deep, transfer)).await?.0
-                }
-            };
-            let frame = Frame {
-                index: index as i32,
-                pts_s: Some(video.table.pts_s(video.table.time(index))),
-                picture,
-                reserved: Arc::clone(&room.reserved),
-                place: Some(place),
-            };
-            if output.send(frame).await.is_err() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
     /// Memory for the decoders and the frames on their way, and how many of each that is for: as many as are wanted, or
     /// fewer of a video that is too large for that.
     async fn set_aside(&self, video: &Video) -> Result<Room, Rejection> {
         let limits = &self.settings.limits;
         let pixels = limits.check_size(video.coded_px).and(limits.check_size(video.size_px()))?;
         let bytes = |decoders: usize, in_flight: usize| {
-            // One frame in each decoder's hands and one between it and the next stage; of HDR one more while it is turned into SDR.
-            let sample_bytes = if video.is_hdr() { 6 } else { 3 };
-            let frames = (decoders + 1) as u64 * pixels * sample_bytes + (in_flight + 1) as u64 * pixels * 3;
+            // Each decoder fills one frame, one waits in the channel, and one is handed on. HDR has two bytes a sample, and its
+            // frames are there twice for a moment when they have come and when they are turned into SDR.
+            let (pixel_bytes, copies) = if video.is_hdr() { (6, 2) } else { (3, 0) };
+            let frames = (decoders + 2 + copies) as u64 * pixels * pixel_bytes + in_flight as u64 * pixels * 3;
             frames + decoders as u64 * video.decoder_bytes()
         };
         let most = limits.max_decode_bytes;
@@ -154,6 +124,44 @@ impl VideoDecoder<'_> {
     }
 }
 
+/// Where decoded frames go.
+struct Sink<'a> {
+    compute: &'a Compute,
+    hdr: Option<HdrTransfer>,
+    primaries: Primaries,
+    table: &'a FrameTable,
+    room: &'a Room,
+    output: &'a Sender<Frame>,
+}
+
+impl Sink<'_> {
+    fn is_closed(&self) -> bool {
+        self.output.is_closed()
+    }
+
+    /// Sends a frame as the detector needs it, once there is room for it; false where nobody takes it.
+    async fn send(&self, DecodedFrame { index, picture, .. }: DecodedFrame) -> Result<bool, Rejection> {
+        let Ok(place) = Arc::clone(&self.room.in_flight).acquire_owned().await else { return Ok(false) };
+        let picture = match (picture, self.hdr) {
+            (Picture::Sdr(picture), _) => picture,
+            (Picture::Hdr(deep), Some(transfer)) => {
+                let primaries = self.primaries;
+                self.compute.run(move || tone::to_sdr(&deep, transfer, primaries)).await?.0
+            }
+            // Only what is HDR is decoded with so many bits.
+            (Picture::Hdr(_), None) => return Ok(false),
+        };
+        let frame = Frame {
+            index: index as i32,
+            pts_s: Some(self.table.pts_s(self.table.time(index))),
+            picture,
+            reserved: Arc::clone(&self.room.reserved),
+            place: Some(place),
+        };
+        Ok(self.output.send(frame).await.is_ok())
+    }
+}
+
 /// What was set aside for one video.
 struct Room {
     reserved: Arc<Reserved>,
@@ -164,9 +172,14 @@ struct Room {
 
 /// What is odd about the video, what is missing and what the decoder complained of, for the row.
 fn message(video: &Video, decoded: &Decoded, wanted: usize, nobody_takes_them: bool) -> Option<String> {
-    let missing = wanted.saturating_sub(decoded.frames.len());
-    let missing = (missing > 0 && !nobody_takes_them)
-        .then(|| format!("{missing} of {wanted} frames that were asked for could not be decoded"));
+    let missing = wanted.saturating_sub(decoded.frames.len()) + decoded.replaced;
+    let missing = (missing > 0 && !nobody_takes_them).then(|| {
+        let replaced = match decoded.replaced {
+            0 => String::new(),
+            replaced => format!(", and {replaced} were replaced by others"),
+        };
+        format!("{missing} of {wanted} frames that were asked for could not be decoded{replaced}")
+    });
     let complaints: Vec<&str> = decoded.complaints.iter().map(String::as_str).collect();
     let said = in_words(&complaints);
     let silent = (missing.is_some() && said.is_none()).then(|| "the decoder gave no reason".to_owned());

@@ -37,7 +37,7 @@ fn containers_are_known_by_their_content() {
     let kind = |container, demuxer| VideoKind { container, demuxer, skip_bytes: 0 };
     let ogg = |codec: &[u8]| [b"OggS\0\x02\0\0\0\0\0\0\0\0abcd\0\0\0\0efgh\x01\x1e", codec].concat();
     let ebml = |content: &[u8]| [b"\x1a\x45\xdf\xa3", &[0x80 | content.len() as u8][..], content].concat();
-    let cases: [(&str, Vec<u8>, VideoKind); 45] = [
+    let cases: [(&str, Vec<u8>, VideoKind); 46] = [
         ("MP4", ftyp(b"isom"), MP4),
         ("MP4 of a brand that is named like an image later on", ftyp(b"mp42"), MP4),
         ("QuickTime", ftyp(b"qt  "), MP4),
@@ -81,6 +81,7 @@ fn containers_are_known_by_their_content() {
             boxes(&[(b"junk", b"qt  "), (b"wide", b""), (b"mdat", &[7; 30])]),
             MP4,
         ),
+        ("Motion JPEG 2000", boxes(&[(b"jP  ", b"\r\n\x87\n"), (b"ftyp", b"mjp2\0\0\0\0mjp2")]), MP4),
         ("a fragment", boxes(&[(b"moof", &[0; 16])]), MP4),
         (
             "3GP behind something else",

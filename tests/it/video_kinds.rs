@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use deepsweep::media::tone::{self, DeepImage, HdrTransfer};
+use deepsweep::media::tone::{self, DeepImage, HdrTransfer, Primaries};
 use serde_json::Value;
 
 use crate::clips::{STEP_PX, clip, encode, face_centre_px, remux, words};
@@ -397,7 +397,7 @@ fn hdr_is_mapped_as_the_filters_of_ffmpeg_map_it() {
         let raw =
             pixels(&hdr, "scale=in_color_matrix=bt2020:flags=bicubic+accurate_rnd+full_chroma_int,format=rgb48le");
         let samples = raw.chunks(2).map(|bytes| u16::from_le_bytes([bytes[0], bytes[1]])).collect();
-        let ours = tone::to_sdr(&DeepImage::from_raw(480, 272, samples).unwrap(), kind);
+        let ours = tone::to_sdr(&DeepImage::from_raw(480, 272, samples).unwrap(), kind, Primaries::Bt2020);
         let reference = pixels(
             &hdr,
             "zscale=t=linear:npl=203,format=gbrpf32le,zscale=p=bt709:npl=203,tonemap=mobius:param=0.5:peak=4.926:desat=0,\

@@ -40,7 +40,8 @@ fn boxes<F: ReadAt + ?Sized>(file: &F, mut at: u64, end: u64) -> impl Iterator<I
         if size < header {
             return None;
         }
-        let found = Content { kind, from: at + header, to: at.saturating_add(size).min(end) };
+        let to = at.saturating_add(size).min(end);
+        let found = Content { kind, from: at.saturating_add(header).min(to), to };
         at = at.saturating_add(size);
         Some(Ok(found))
     })
@@ -53,26 +54,21 @@ fn inside<F: ReadAt + ?Sized>(file: &F, of: Content, kind: &[u8; 4]) -> io::Resu
 
 /// What the boxes say of the video.
 pub fn find<F: ReadAt + ?Sized>(file: &F, skip: u64) -> io::Result<Finding> {
-    let (mut description, mut fragments) = (None, vec![]);
+    let (mut encrypted, mut fragments) = (None, vec![]);
     for found in boxes(file, skip, file.len_bytes()) {
         let found = found?;
         match &found.kind {
-            b"moov" => description = description.or(Some(found)),
+            b"moov" if encrypted.is_none() => match encryption(file, found)? {
+                None => return Ok(Finding::Plain),
+                some => encrypted = some,
+            },
             b"moof" if fragments.len() < MAX_FRAGMENTS => fragments.push(found),
             _ => {}
         }
-        // Where nothing is encrypted, nobody needs to know how many fragments there are.
-        if let Some(description) = description
-            && fragments.is_empty()
-            && encryption(file, description)?.is_none()
-        {
-            return Ok(Finding::Plain);
-        }
     }
-    let Some(description) = description else {
+    let Some(mut found) = encrypted else {
         return Ok(if fragments.is_empty() { Finding::Plain } else { Finding::SegmentAlone });
     };
-    let Some(mut found) = encryption(file, description)? else { return Ok(Finding::Plain) };
     for fragment in fragments {
         found.has_clear_part |= !is_encrypted_fragment(file, fragment)?;
     }
@@ -121,7 +117,7 @@ fn of_entries<F: ReadAt + ?Sized>(file: &F, entries: Content) -> io::Result<Entr
                 let bytes = file.bytes(entry.from, count)?;
                 let at = bytes.windows(4).position(|window| window == b"schm");
                 let name = at.and_then(|at| bytes.get(at + 8..at + 12));
-                let name = name.map_or("no scheme named".to_owned(), |name| String::from_utf8_lossy(name).into_owned());
+                let name = name.map_or("no scheme named".to_owned(), |name| name.escape_ascii().to_string());
                 scheme = Some(format!("Common Encryption, {name}"));
             }
             b"drmi" => scheme = Some("FairPlay".to_owned()),
@@ -153,4 +149,42 @@ fn is_encrypted_fragment<F: ReadAt + ?Sized>(file: &F, fragment: Content) -> io:
     let bytes = file.bytes(fragment.from, count)?;
     Ok(bytes.windows(4).any(|window| window == b"senc" || window == b"saiz")
         || bytes.windows(16).any(|window| window == PIFF))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Encryption, Finding};
+    use super::find;
+
+    fn boxed(kind: &[u8; 4], content: &[u8]) -> Vec<u8> {
+        [&(content.len() as u32 + 8).to_be_bytes()[..], kind, content].concat()
+    }
+
+    fn movie(entry: &[u8]) -> Vec<u8> {
+        let entries = boxed(b"stsd", &[&[0, 0, 0, 0, 0, 0, 0, 1], entry].concat());
+        [b"stbl", b"minf", b"mdia", b"trak", b"moov"].iter().fold(entries, |inside, kind| boxed(kind, &inside))
+    }
+
+    #[test]
+    fn an_encrypted_entry_names_its_scheme() {
+        let scheme = boxed(b"schm", b"\0\0\0\0cbcs\0\x01\0\0");
+        let entry = boxed(b"encv", &[&[0; 78][..], &boxed(b"sinf", &scheme)].concat());
+        let expected = Encryption { scheme: "Common Encryption, cbcs".to_owned(), has_clear_part: false };
+        assert_eq!(find(&movie(&entry)[..], 0).unwrap(), Finding::Encrypted(expected));
+        assert_eq!(find(&movie(&boxed(b"avc1", &[0; 78]))[..], 0).unwrap(), Finding::Plain);
+        assert_eq!(find(&boxed(b"moof", &[0; 16])[..], 0).unwrap(), Finding::SegmentAlone);
+    }
+
+    #[test]
+    fn boxes_that_lie_about_their_size_do_no_harm() {
+        // A header of 16 bytes in the last eight of its parent, and sizes beyond the end.
+        let long = [&[0, 0, 0, 1][..], b"encv", &[0xff; 8]].concat();
+        let large = [&[0xff; 4][..], b"encv", &[0xff; 8]].concat();
+        for entry in [&long[..8], &long, &large, &[0; 8], &[0, 0, 0, 7, b'e', b'n', b'c', b'v']] {
+            let file = movie(entry);
+            for end in 0..=file.len() {
+                let _ = find(&file[..end], 0).unwrap();
+            }
+        }
+    }
 }

@@ -8,7 +8,8 @@
 //! 2. A frame before which a decoder complained after a seek is not taken. It is decoded again from an earlier key, and
 //!    where that complains too, from the beginning. What is said then is said of the row.
 //!
-//! Of a frame that cannot be decoded the next one that can is taken.
+//! A frame that cannot be decoded is replaced by another: of a number of frames by one between those that can be decoded,
+//! else by the next one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -17,6 +18,7 @@ use futures::{StreamExt, TryStreamExt};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc::{self, Sender};
 
+use super::Sink;
 use crate::error::{Rejection, RejectionClass};
 use crate::ffmpeg::complaint::{Severity, severity};
 use crate::ffmpeg::decode::{DecodedFrame, Picture, SegmentEnd};
@@ -30,6 +32,11 @@ use crate::media::sample::{Sampling, segments};
 
 /// Frames from a key on that are compared: enough for one of each kind, intra, predicted and bidirectional.
 const TRIAL_FRAMES: usize = 4;
+
+/// How far after a frame that cannot be decoded another is looked for: two seconds of most videos.
+const NEXT_FRAMES: usize = 60;
+
+type Digest32 = [u8; 32];
 
 /// One video that is decoded.
 #[derive(Debug)]
@@ -51,6 +58,10 @@ pub struct Decoded {
     pub complaints: Vec<String>,
     /// How long decoders were waited for.
     pub busy: Duration,
+    /// Frames that were sent in the place of ones that cannot be decoded.
+    pub replaced: usize,
+    /// Every frame is decoded from the beginning on.
+    is_sequential: bool,
 }
 
 impl Decoded {
@@ -71,20 +82,15 @@ impl Pieces<'_> {
     ///
     /// # Errors
     /// A decoder that had to be stopped.
-    pub async fn decode(&self, wanted: &[usize], output: &Sender<DecodedFrame>) -> Result<Decoded, Rejection> {
-        let mut decoded = Decoded::default();
-        let (width, height) = self.video.coded_px;
-        let pixels = u64::from(width) * u64::from(height);
+    pub async fn decode(&self, wanted: &[usize], output: &Sink<'_>) -> Result<Decoded, Rejection> {
         let table = &self.video.table;
-        let mut pieces = segments(wanted, table, self.sampling, pixels);
+        let is_sequential = table.is_counted || seeks(self.media.demuxer) == Seeks::Never;
+        let mut decoded = Decoded { is_sequential, ..Decoded::default() };
+        let mut pieces = self.plan(wanted, &decoded);
         let first_key = pieces.iter().find_map(|piece| piece.key).and(table.second_key());
-        let must_count = table.is_counted || seeks(self.media.demuxer) == Seeks::Never;
-        if must_count {
-            pieces = sequential(wanted);
-        } else if let Some(key) = first_key.filter(|_| !self.video.codec.is_intra_only) {
-            let is_same = self.trial(key, wanted, &mut decoded, output).await?;
-            let rest = decoded.undone(wanted.iter().copied());
-            pieces = if is_same { segments(&rest, table, self.sampling, pixels) } else { sequential(&rest) };
+        if let Some(key) = first_key.filter(|_| !self.video.codec.is_intra_only) {
+            decoded.is_sequential = !self.trial(key, wanted, &mut decoded, output).await?;
+            pieces = self.plan(&decoded.undone(wanted.iter().copied()), &decoded);
         }
         let doubted = self.round(pieces, &mut decoded, output).await?;
         // Once more, from an earlier key: an index may lie, a demuxer may land behind the key, a key may be none.
@@ -101,6 +107,14 @@ impl Pieces<'_> {
         Ok(decoded)
     }
 
+    fn plan(&self, frames: &[usize], decoded: &Decoded) -> Vec<Segment> {
+        let (width, height) = self.video.coded_px;
+        match decoded.is_sequential {
+            true => sequential(frames),
+            false => segments(frames, &self.video.table, self.sampling, u64::from(width) * u64::from(height)),
+        }
+    }
+
     /// Whether the frames at `key` are the same, decoded from the beginning and from there. Sends those that are wanted on the
     /// way to it.
     async fn trial(
@@ -108,7 +122,7 @@ impl Pieces<'_> {
         key: Key,
         wanted: &[usize],
         decoded: &mut Decoded,
-        output: &Sender<DecodedFrame>,
+        output: &Sink<'_>,
     ) -> Result<bool, Rejection> {
         let table = &self.video.table;
         let first = table.frame_at(key.time);
@@ -119,14 +133,16 @@ impl Pieces<'_> {
         let before = wanted.iter().copied().filter(|frame| *frame < first);
         let on_the_way: Vec<usize> = before.chain(trial.iter().copied()).collect();
         let from_key = Segment { key: Some(key), keys_only, ..segment(&trial) };
-        let mut seen: BTreeMap<usize, Vec<[u8; 32]>> = BTreeMap::new();
+        // By frame: from the beginning, and from the key.
+        let mut seen: BTreeMap<usize, [Option<Digest32>; 2]> = BTreeMap::new();
         let mut sent = BTreeSet::new();
         let mut pieces = sequential(&on_the_way);
         pieces.push(from_key.clone());
         let ends = self
             .run(&pieces, output, |piece, frame| {
                 if trial.contains(&frame.index) {
-                    seen.entry(frame.index).or_default().push(digest(&frame.picture));
+                    seen.entry(frame.index).or_default()[usize::from(piece + 1 == pieces.len())] =
+                        digest(&frame.picture);
                 }
                 // Only what comes from the beginning is known to be right.
                 piece + 1 < pieces.len() && wanted.binary_search(&frame.index).is_ok() && sent.insert(frame.index)
@@ -139,8 +155,9 @@ impl Pieces<'_> {
                 decoded.keep(piece, end);
             }
         }
-        let is_same = trial.iter().all(|frame| match seen.get(frame).map(Vec::as_slice) {
-            Some([one, other]) => one == other,
+        // A frame of one colour is the same whatever a decoder lacks.
+        let is_same = trial.iter().all(|frame| match seen.get(frame) {
+            Some([Some(one), Some(other)]) => one == other,
             _ => false,
         });
         if !is_same {
@@ -157,7 +174,7 @@ impl Pieces<'_> {
         &self,
         pieces: Vec<Segment>,
         decoded: &mut Decoded,
-        output: &Sender<DecodedFrame>,
+        output: &Sink<'_>,
     ) -> Result<Vec<Segment>, Rejection> {
         if pieces.is_empty() || output.is_closed() {
             return Ok(vec![]);
@@ -165,7 +182,7 @@ impl Pieces<'_> {
         let mut sent = BTreeSet::new();
         let (frames, of) = (&decoded.frames, &pieces);
         let take = |piece: usize, frame: &DecodedFrame| {
-            let is_wanted = of[piece].frames().any(|wanted| wanted == frame.index);
+            let is_wanted = of[piece].runs.iter().any(|(first, last)| (*first..=*last).contains(&frame.index));
             is_wanted && !frames.contains(&frame.index) && sent.insert(frame.index)
         };
         let ends = self.run(&pieces, output, take).await?;
@@ -183,44 +200,41 @@ impl Pieces<'_> {
         Ok(doubted)
     }
 
-    /// Takes the next frame of each that is missing.
-    async fn substitutes(
-        &self,
-        wanted: &[usize],
-        decoded: &mut Decoded,
-        output: &Sender<DecodedFrame>,
-    ) -> Result<(), Rejection> {
+    /// Decodes others in the place of those that are missing.
+    async fn substitutes(&self, wanted: &[usize], decoded: &mut Decoded, output: &Sink<'_>) -> Result<(), Rejection> {
         let missing = decoded.undone(wanted.iter().copied());
-        if missing.is_empty() || matches!(self.sampling, Sampling::All | Sampling::Keyframes) || output.is_closed() {
-            return Ok(());
-        }
-        // Those that stand between frames that can be decoded, as far apart as they are many.
         let (Some(first), Some(last)) = (decoded.frames.first().copied(), decoded.frames.last().copied()) else {
             return Ok(());
         };
-        let free: Vec<usize> = (first..last).filter(|frame| !decoded.frames.contains(frame)).collect();
-        let free = decoded.undone(free).into_iter().filter(|frame| missing.binary_search(frame).is_err());
-        let free: Vec<usize> = free.collect();
-        let count = missing.len().min(free.len());
-        let chosen: BTreeSet<usize> = (0..count).map(|at| free[(2 * at + 1) * free.len() / (2 * count)]).collect();
-        let chosen: Vec<usize> = chosen.into_iter().collect();
-        let (width, height) = self.video.coded_px;
-        let must_count = self.video.table.is_counted || seeks(self.media.demuxer) == Seeks::Never;
-        let pieces = match must_count {
-            true => sequential(&chosen),
-            false => segments(&chosen, &self.video.table, self.sampling, u64::from(width) * u64::from(height)),
+        let is_free = |frame: &usize| !decoded.frames.contains(frame) && missing.binary_search(frame).is_err();
+        let chosen: BTreeSet<usize> = match self.sampling {
+            _ if missing.is_empty() || output.is_closed() => return Ok(()),
+            Sampling::All | Sampling::Keyframes => return Ok(()),
+            Sampling::Every(_) => {
+                let end = self.video.table.frames();
+                missing.iter().filter_map(|frame| (frame + 1..end.min(frame + NEXT_FRAMES)).find(is_free)).collect()
+            }
+            Sampling::Frames(_) => {
+                let free: Vec<usize> = (first..last).filter(is_free).collect();
+                let count = missing.len().min(free.len());
+                (0..count).map(|at| free[(2 * at + 1) * free.len() / (2 * count)]).collect()
+            }
         };
-        self.round(pieces, decoded, output).await.map(drop)
+        let chosen: Vec<usize> = chosen.into_iter().collect();
+        let before = decoded.frames.len();
+        self.round(self.plan(&chosen, decoded), decoded, output).await?;
+        decoded.replaced = decoded.frames.len() - before;
+        Ok(())
     }
 
     /// Runs a decoder for each piece. `take` is asked of each frame, with the number of its piece, whether to send it.
     async fn run(
         &self,
         pieces: &[Segment],
-        output: &Sender<DecodedFrame>,
+        output: &Sink<'_>,
         mut take: impl FnMut(usize, &DecodedFrame) -> bool,
     ) -> Result<Vec<SegmentEnd>, Rejection> {
-        let (of_all, mut all) = mpsc::channel::<(usize, DecodedFrame)>(1);
+        let (of_all, mut all) = mpsc::channel::<DecodedFrame>(1);
         let decoding = async {
             let ends = futures::stream::iter(pieces.iter().enumerate()).map(|(number, piece)| {
                 let of_all = of_all.clone();
@@ -231,14 +245,16 @@ impl Pieces<'_> {
             ends
         };
         let forwarding = async {
-            while let Some((number, frame)) = all.recv().await {
-                if take(number, &frame) && output.send(frame).await.is_err() {
+            while let Some(frame) = all.recv().await {
+                if take(frame.piece, &frame) && !output.send(frame).await? {
                     break;
                 }
             }
             drop(all);
+            Ok::<_, Rejection>(())
         };
-        let (ends, ()) = tokio::join!(decoding, forwarding);
+        let (ends, forwarded) = tokio::join!(decoding, forwarding);
+        forwarded?;
         ends
     }
 
@@ -246,7 +262,7 @@ impl Pieces<'_> {
         &self,
         number: usize,
         piece: &Segment,
-        of_all: &Sender<(usize, DecodedFrame)>,
+        of_all: &Sender<DecodedFrame>,
     ) -> Result<SegmentEnd, Rejection> {
         if of_all.is_closed() {
             return Ok(SegmentEnd::default());
@@ -256,18 +272,7 @@ impl Pieces<'_> {
             Some(key) if key.is_open => Severity::MissingReference,
             Some(_) => Severity::Harmless,
         };
-        let (output, mut frames) = mpsc::channel(1);
-        let decoding = self.ffmpeg.decode(self.media, self.video, piece, accepted, output);
-        let numbering = async {
-            while let Some(frame) = frames.recv().await {
-                if of_all.send((number, frame)).await.is_err() {
-                    break;
-                }
-            }
-            drop(frames);
-        };
-        let (end, ()) = tokio::join!(decoding, numbering);
-        or_complaint(end)
+        or_complaint(self.ffmpeg.decode(self.media, self.video, piece, accepted, number, of_all).await)
     }
 }
 
@@ -302,13 +307,21 @@ fn segment(frames: &[usize]) -> Segment {
     piece
 }
 
-fn digest(picture: &Picture) -> [u8; 32] {
+/// Of the samples; None of a frame of one colour.
+fn digest(picture: &Picture) -> Option<Digest32> {
     match picture {
-        Picture::Sdr(picture) => Sha256::digest(picture.as_raw()).into(),
+        Picture::Sdr(picture) => {
+            let samples = picture.as_raw();
+            (!is_of_one_colour(samples)).then(|| Sha256::digest(samples).into())
+        }
         Picture::Hdr(picture) => {
-            let mut hasher = Sha256::new();
-            picture.as_raw().iter().for_each(|sample| hasher.update(sample.to_le_bytes()));
-            hasher.finalize().into()
+            let samples = picture.as_raw();
+            let bytes = || samples.iter().flat_map(|sample| sample.to_le_bytes()).collect::<Vec<u8>>();
+            (!is_of_one_colour(samples)).then(|| Sha256::digest(bytes()).into())
         }
     }
+}
+
+fn is_of_one_colour<T: PartialEq>(samples: &[T]) -> bool {
+    samples.chunks_exact(3).all(|pixel| pixel == &samples[..3])
 }
