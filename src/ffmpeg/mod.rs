@@ -14,6 +14,7 @@ pub mod answer;
 pub mod child;
 pub mod complaint;
 pub mod contain;
+pub mod copied;
 pub mod decode;
 pub mod formats;
 mod json;

@@ -9,9 +9,9 @@
 //! - A recording that begins in the middle has packets that no decoder shows: its first group is decoded.
 
 use super::answer::{Answer, Frame, Stream};
-use super::child::Running;
+use super::copied::read;
 use super::formats::{CODECS, Codec, codec_named, decoder_list};
-use super::packets::{Packet, begins_in_the_middle, check_packets, irregularity};
+use super::packets::{Packet, begins_in_the_middle, irregularity};
 use super::table::{FrameTable, MAX_TIME, TimeBase};
 use super::times::repair;
 use super::video::Video;
@@ -182,31 +182,8 @@ impl Probe<'_> {
     /// The packets of a VP9 stream, each with those that show nothing joined to the next one that does: what a packet that
     /// is counted as a frame must be. None where ffmpeg cannot do so.
     async fn joined(&self, stream: &Stream) -> Result<Option<Vec<Packet>>, Rejection> {
-        let mut words: Vec<String> = ["-nostdin", "-hide_banner"].map(str::to_owned).to_vec();
-        words.extend(Ffmpeg::words(self.media));
-        let (map, url) = (format!("0:{}", stream.index), self.media.url());
-        let more = ["-copyts", "-i", &url, "-map", &map, "-c", "copy", "-bsf:v", "vp9_superframe"];
-        words.extend(more.map(str::to_owned));
-        words.extend(["-avoid_negative_ts", "disabled", "-f", "framecrc", "pipe:1"].map(str::to_owned));
-        let _permit = self.ffmpeg.running.acquire().await;
-        let limits = self.ffmpeg.limits(limits::PROBE_ADDRESS_SPACE_BYTES);
-        let mut child = self.ffmpeg.contained.spawn(&self.ffmpeg.ffmpeg, &words, self.media.file, &limits)?;
-        let mut packets = vec![];
-        let mut line = vec![];
-        read(&mut child, |bytes| {
-            for byte in bytes {
-                if *byte == b'\n' {
-                    packets.extend(framecrc_packet(&String::from_utf8_lossy(&line)));
-                    line.clear();
-                } else if line.len() < limits::PROBE_ELEMENT_BYTES {
-                    line.push(*byte);
-                }
-            }
-            check_packets(packets.len())
-        })
-        .await?;
-        let is_whole = child.finish().await.is_ok();
-        Ok((is_whole && !packets.is_empty()).then_some(packets))
+        let copied = self.ffmpeg.copied(self.media, stream.index, "vp9_superframe").await?;
+        Ok(copied.map(|copied| copied.into_iter().map(|copied| copied.packet).collect()))
     }
 
     async fn ask(&self, streams: &str, question: &[&str]) -> Result<Answer, Rejection> {
@@ -229,16 +206,6 @@ impl Probe<'_> {
                 Ok(answer)
             }
             Err(rejection) => Err(rejection),
-        }
-    }
-}
-
-async fn read(child: &mut Running, mut take: impl FnMut(&[u8]) -> Result<(), Rejection>) -> Result<(), Rejection> {
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match child.read(&mut buffer).await? {
-            0 => return Ok(()),
-            count => take(&buffer[..count])?,
         }
     }
 }
@@ -362,50 +329,5 @@ fn fill_in(frames: &mut [Packet]) {
     for frame in frames {
         frame.pts = frame.pts.or(next);
         next = frame.pts.and_then(|pts| pts.checked_add(frame.duration.unwrap_or(1).max(1)));
-    }
-}
-
-/// A line such as `0,  40,  40,  40,  225, 0x51276d1d, F=0x0`: stream, dts, pts, duration, bytes, checksum, and flags
-/// where it is no key.
-fn framecrc_packet(line: &str) -> Option<Packet> {
-    let fields: Vec<&str> = line.split(',').map(str::trim).collect();
-    if line.starts_with('#') || fields.len() < 6 {
-        return None;
-    }
-    let number = |at: usize| fields[at].parse().ok();
-    // Flags of a packet: 1 is a key, 4 is not shown. They are left out where the packet is a key and nothing else.
-    let flags = fields[6..].iter().find_map(|field| u32::from_str_radix(field.strip_prefix("F=0x")?, 16).ok());
-    let flags = flags.unwrap_or(1);
-    Some(Packet {
-        pts: number(2),
-        dts: number(1),
-        duration: number(3),
-        is_key: flags & 1 != 0,
-        is_hidden: flags & 4 != 0,
-        is_encrypted: false,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::framecrc_packet;
-
-    #[test]
-    fn flags_of_packets_are_read_as_the_muxer_prints_them() {
-        let read = |line: &str| framecrc_packet(line).map(|packet| (packet.pts, packet.is_key, packet.is_hidden));
-        assert_eq!(read("0,          0,          0,       40,     7810, 0x7da93018"), Some((Some(0), true, false)));
-        assert_eq!(
-            read("0,         40,         40,       40,      225, 0x51276d1d, F=0x0"),
-            Some((Some(40), false, false))
-        );
-        assert_eq!(
-            read("0,         80,         80,       40,      225, 0x51276d1d, F=0x4"),
-            Some((Some(80), false, true))
-        );
-        assert_eq!(
-            read("0,        120,        120,       40,      225, 0x51276d1d, F=0x5"),
-            Some((Some(120), true, true))
-        );
-        assert_eq!(read("#tb 0: 1/1000"), None);
     }
 }

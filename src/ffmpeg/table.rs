@@ -208,6 +208,11 @@ impl FrameTable {
         self.keys.iter().filter_map(|key| self.shown.binary_search(&key.shown).ok()).collect()
     }
 
+    /// When the frames at which decoding can start are shown, ascending; hidden ones too.
+    pub fn key_times(&self) -> impl Iterator<Item = i64> + '_ {
+        self.keys.iter().map(|key| key.shown)
+    }
+
     /// The second place at which decoding can start.
     #[must_use]
     pub fn second_key(&self) -> Option<Key> {

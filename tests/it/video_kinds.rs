@@ -426,3 +426,79 @@ fn a_video_that_is_too_large_names_the_memory_that_suffices() {
     let (landed, _) = sweep(&[("large.mp4", large)], &["--memory", memory]);
     assert_eq!(media(&landed, "large.mp4")["frames_decoded"], 3, "{memory}");
 }
+
+// --- Parameter sets and refreshes that change on the way.
+
+/// NAL units of an elementary stream, each without its start code.
+fn units(stream: &[u8]) -> Vec<&[u8]> {
+    let starts: Vec<usize> = (0..stream.len() - 3).filter(|at| stream[*at..at + 3] == [0, 0, 1]).collect();
+    let ends = starts.iter().skip(1).copied().chain([stream.len()]);
+    starts.iter().zip(ends).map(|(start, end)| without_zeros(&stream[start + 3..end])).collect()
+}
+
+/// Zeros at the end belong to the next start code.
+fn without_zeros(unit: &[u8]) -> &[u8] {
+    &unit[..unit.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)]
+}
+
+/// So large that seeking is worth it between frames that are this far apart.
+const LARGE: &str = "scale=1920:1088,format=yuv420p";
+
+#[test]
+fn parameter_sets_that_are_sent_once_on_the_way_are_known_after_every_seek() {
+    let folder = tempfile::tempdir().unwrap();
+    let part = |name: &str, options: &str| {
+        let encoder = format!("-c:v libx264 -preset superfast -bf 0 -x264opts keyint=10:scenecut=0:{options}");
+        std::fs::read(clip(name, &[encode(40, LARGE, &encoder)])).unwrap()
+    };
+    let (first, second) = (part("first.h264", "repeat-headers=1"), part("second.h264", "cabac=0"));
+    // Of the second part the sets at its first picture alone.
+    let mut has_begun = false;
+    let second = units(&second).into_iter().filter(|unit| {
+        let kind = unit[0] & 31;
+        let keep = !has_begun || !matches!(kind, 7 | 8);
+        has_begun |= kind == 5;
+        keep
+    });
+    let joined: Vec<u8> = [first, second.flat_map(|unit| [&[0, 0, 0, 1], unit].concat()).collect()].concat();
+    let raw = folder.path().join("joined.h264");
+    std::fs::write(&raw, joined).unwrap();
+    let mut files = vec![];
+    for name in ["joined.mkv", "joined.mp4"] {
+        let path = folder.path().join(name);
+        ffmpeg(&format!("-f h264 -framerate 25 -i {} -c copy", raw.display()), &path);
+        files.push((name, std::fs::read(path).unwrap()));
+    }
+    let (landed, _) = sweep(&files, &["--frames", "5", "--min-face-px", "100"]);
+    for (key, _) in &files {
+        let row = media(&landed, key);
+        assert_eq!((&row["frames_decoded"], &row["frames_with_face"]), (&5.into(), &5.into()), "{row:?}");
+    }
+}
+
+#[test]
+fn pictures_of_an_intra_refresh_that_begins_later_are_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = clip("plain.ts", &[encode(40, LARGE, "-c:v libx264 -preset superfast -bf 0 -g 10 -sc_threshold 0")]);
+    let options = "keyint=10:scenecut=0:intra-refresh=1";
+    let refreshed = format!("-c:v libx264 -preset superfast -bf 0 -x264opts {options} -output_ts_offset 1.6");
+    let refreshed = clip("refreshed.ts", &[encode(40, LARGE, &refreshed)]);
+    let list = folder.path().join("list.txt");
+    std::fs::write(&list, format!("file '{}'\nfile '{}'\n", plain.display(), refreshed.display())).unwrap();
+    let joined = folder.path().join("joined.mp4");
+    ffmpeg(&format!("-f concat -safe 0 -i {} -c copy", list.display()), &joined);
+    let files = [("joined.mp4", std::fs::read(joined).unwrap())];
+    let faces = |flags: &[&str]| {
+        let (landed, _) = sweep(&files, flags);
+        let of_frame = |face: &Row| (face["frame_index"].as_i64().unwrap(), face["box_x0"].as_f64().unwrap());
+        let mut faces: Vec<(i64, f64)> = rows(&landed, "faces").iter().map(of_frame).collect();
+        faces.sort_by(|a, b| a.partial_cmp(b).unwrap());
+        faces
+    };
+    let whole = faces(&["--all-frames", "--min-face-px", "100"]);
+    let sampled = faces(&["--frames", "5", "--min-face-px", "100"]);
+    assert!(sampled.len() >= 5, "{sampled:?}");
+    for face in sampled {
+        assert!(whole.contains(&face), "{face:?} is not among what decoding from the beginning shows");
+    }
+}

@@ -3,9 +3,12 @@
 //! A decoder that starts at a key frame may lack what only the beginning of the stream has: the version of the encoder, whose
 //! faults it must repeat (old x264, Xvid), parameter sets that are sent once, pictures that a refresh bit by bit builds on.
 //! It then gives noise, and often says nothing. So:
-//! 1. Before the first seek the frames at the second key are decoded twice: from the beginning, and from that key. If
-//!    they differ by one sample, everything is decoded from the beginning.
-//! 2. A frame before which a decoder complained after a seek is not taken. It is decoded again from an earlier key, and
+//! 1. Where parameter sets of H.264 or HEVC change and later keys do not repeat them, everything is decoded from the
+//!    beginning.
+//! 2. Before the first seek the frames at the second key are decoded twice: from the beginning, and from that key. Of H.264
+//!    those at the last key too: from there, and from two keys before. If they differ by one sample, everything is decoded
+//!    from the beginning.
+//! 3. A frame before which a decoder complained after a seek is not taken. It is decoded again from an earlier key, and
 //!    where that complains too, from the beginning. What is said then is said of the row.
 //!
 //! A frame that cannot be decoded is replaced by another: of a number of frames by one between those that can be decoded,
@@ -89,7 +92,11 @@ impl Pieces<'_> {
         let mut pieces = self.plan(wanted, &decoded);
         let first_key = pieces.iter().find_map(|piece| piece.key).and(table.second_key());
         if let Some(key) = first_key.filter(|_| !self.video.codec.is_intra_only) {
-            decoded.is_sequential = !self.trial(key, wanted, &mut decoded, output).await?;
+            let last_key = pieces.last().and_then(|piece| piece.key);
+            let is_safe = self.ffmpeg.keys_have_their_parameter_sets(self.media, self.video).await?
+                && self.trial(key, None, wanted, &mut decoded, output).await?
+                && self.late_trial(key, last_key, &mut decoded, output).await?;
+            decoded.is_sequential = !is_safe;
             pieces = self.plan(&decoded.undone(wanted.iter().copied()), &decoded);
         }
         let doubted = self.round(pieces, &mut decoded, output).await?;
@@ -115,11 +122,29 @@ impl Pieces<'_> {
         }
     }
 
-    /// Whether the frames at `key` are the same, decoded from the beginning and from there. Sends those that are wanted on the
-    /// way to it.
+    /// The same at the last key that is used, against decoding from the key before the one before it: a recording may be
+    /// refreshed picture by picture later on only, and no picture is whole before two such rounds are over.
+    async fn late_trial(
+        &self,
+        first: Key,
+        last: Option<Key>,
+        decoded: &mut Decoded,
+        output: &Sink<'_>,
+    ) -> Result<bool, Rejection> {
+        let table = &self.video.table;
+        let before = |key: Key| table.key_before(key.time - 1);
+        match last.filter(|last| self.video.codec.name == "h264" && last.time > first.time) {
+            Some(last) => self.trial(last, before(last).and_then(before), &[], decoded, output).await,
+            None => Ok(true),
+        }
+    }
+
+    /// Whether the frames at `key` are the same, decoded from `reference` (none: the beginning) and from there. Sends those that
+    /// are wanted on the way to it.
     async fn trial(
         &self,
         key: Key,
+        reference: Option<Key>,
         wanted: &[usize],
         decoded: &mut Decoded,
         output: &Sink<'_>,
@@ -136,7 +161,8 @@ impl Pieces<'_> {
         // By frame: from the beginning, and from the key.
         let mut seen: BTreeMap<usize, [Option<Digest32>; 2]> = BTreeMap::new();
         let mut sent = BTreeSet::new();
-        let mut pieces = sequential(&on_the_way);
+        let mut pieces: Vec<Segment> =
+            sequential(&on_the_way).into_iter().map(|piece| Segment { key: reference, ..piece }).collect();
         pieces.push(from_key.clone());
         let ends = self
             .run(&pieces, output, |piece, frame| {
