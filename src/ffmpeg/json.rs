@@ -25,10 +25,8 @@ impl Elements {
     /// The first error of `found`.
     pub fn take<E>(&mut self, bytes: &[u8], mut found: impl FnMut(&str, &[u8]) -> Result<(), E>) -> Result<(), E> {
         for byte in bytes {
-            if self.began_at.is_some() {
-                if self.element.len() < limits::PROBE_ELEMENT_BYTES {
-                    self.element.push(*byte);
-                }
+            if self.began_at.is_some() && self.element.len() < limits::PROBE_ELEMENT_BYTES {
+                self.element.push(*byte);
             }
             if self.in_string {
                 self.string(*byte);
