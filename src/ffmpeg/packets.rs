@@ -74,22 +74,24 @@ pub fn check_packets(packets: usize) -> Result<(), Rejection> {
     ))
 }
 
+/// For tests: a packet shown at `pts` for 40 units; `flags` as ffprobe prints them.
+#[cfg(test)]
+pub(super) fn packet(pts: i64, flags: &str) -> Packet {
+    Packet {
+        pts: Some(pts),
+        dts: None,
+        duration: Some(40),
+        is_key: flags.contains('K'),
+        is_hidden: flags.contains('D'),
+        is_encrypted: false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const TIME_BASE: TimeBase = TimeBase { num: 1, den: 1000 };
-
-    fn packet(pts: i64, flags: &str) -> Packet {
-        Packet {
-            pts: Some(pts),
-            dts: None,
-            duration: Some(40),
-            is_key: flags.contains('K'),
-            is_hidden: flags.contains('D'),
-            is_encrypted: false,
-        }
-    }
 
     #[test]
     fn times_that_do_not_tell_frames_apart_are_noticed() {

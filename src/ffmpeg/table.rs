@@ -255,21 +255,10 @@ fn ends_in_a_stray(shown: &[i64], time_base: TimeBase) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::packets::Packet;
+    use super::super::packets::{Packet, packet};
     use super::{FrameTable, Key, TimeBase};
 
     const TIME_BASE: TimeBase = TimeBase { num: 1, den: 1000 };
-
-    fn packet(pts: i64, flags: &str) -> Packet {
-        Packet {
-            pts: Some(pts),
-            dts: None,
-            duration: Some(40),
-            is_key: flags.contains('K'),
-            is_hidden: flags.contains('D'),
-            is_encrypted: false,
-        }
-    }
 
     #[test]
     fn frames_count_in_the_order_in_which_they_are_shown_and_hidden_ones_do_not() {
