@@ -68,6 +68,24 @@ impl Ffmpeg {
     }
 }
 
+impl Ffmpeg {
+    /// Whether the headers that state size, shape and colours of the pictures change on the way. Of codecs other than H.264,
+    /// HEVC and MPEG-2 nothing is asked.
+    ///
+    /// # Errors
+    /// As [`Self::copied`].
+    pub async fn headers_change(&self, media: MediaFile<'_>, video: &Video) -> Result<bool, Rejection> {
+        let filter = match video.codec.name {
+            "h264" => "filter_units=pass_types=7",
+            "hevc" => "filter_units=pass_types=33",
+            "mpeg2video" => "filter_units=pass_types=179",
+            _ => return Ok(false),
+        };
+        let Some(headers) = self.copied(media, video.stream, filter).await? else { return Ok(false) };
+        Ok(headers.windows(2).any(|pair| pair[0].checksum != pair[1].checksum))
+    }
+}
+
 /// `sets`: the packets that carry parameter sets, and those alone.
 fn are_with_keys(sets: &[Copied], table: &FrameTable) -> bool {
     let times: Vec<(i64, u32)> = sets.iter().filter_map(|set| Some((set.packet.pts?, set.checksum))).collect();

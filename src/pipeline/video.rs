@@ -183,6 +183,10 @@ fn message(video: &Video, decoded: &Decoded, wanted: usize, nobody_takes_them: b
     let complaints: Vec<&str> = decoded.complaints.iter().map(String::as_str).collect();
     let said = in_words(&complaints);
     let silent = (missing.is_some() && said.is_none()).then(|| "the decoder gave no reason".to_owned());
-    let parts: Vec<String> = [video.note.clone(), missing, said, silent].into_iter().flatten().collect();
+    let changes = decoded.headers_change.then(|| {
+        "its pictures are described anew on the way, so the shape or the colours of later frames may be those of the first"
+            .to_owned()
+    });
+    let parts: Vec<String> = [video.note.clone(), changes, missing, said, silent].into_iter().flatten().collect();
     (!parts.is_empty()).then(|| parts.join("; "))
 }

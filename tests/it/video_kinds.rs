@@ -502,3 +502,21 @@ fn pictures_of_an_intra_refresh_that_begins_later_are_whole() {
         assert!(whole.contains(&face), "{face:?} is not among what decoding from the beginning shows");
     }
 }
+
+#[test]
+fn a_shape_that_changes_on_the_way_is_said_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let part = |name: &str, shape: &str, offset: &str| {
+        let filters = format!("scale=720:576,setdar={shape},format=yuv420p");
+        clip(name, &[encode(25, &filters, &format!("-c:v mpeg2video -q:v 3 -g 12 -output_ts_offset {offset}"))])
+    };
+    let (wide, narrow) = (part("wide.ts", "16/9", "0"), part("narrow.ts", "4/3", "1"));
+    let list = folder.path().join("list.txt");
+    std::fs::write(&list, format!("file '{}'\nfile '{}'\n", wide.display(), narrow.display())).unwrap();
+    let joined = folder.path().join("joined.ts");
+    ffmpeg(&format!("-f concat -safe 0 -i {} -c copy", list.display()), &joined);
+    let files = [("joined.ts", std::fs::read(joined).unwrap()), ("wide.ts", std::fs::read(wide).unwrap())];
+    let (landed, _) = sweep(&files, &["--frames", "4"]);
+    assert!(message(&landed, "joined.ts").contains("described anew"), "{:?}", media(&landed, "joined.ts"));
+    assert_eq!(message(&landed, "wide.ts"), "");
+}

@@ -63,6 +63,8 @@ pub struct Decoded {
     pub busy: Duration,
     /// Frames that were sent in the place of ones that cannot be decoded.
     pub replaced: usize,
+    /// The stream's own description of its pictures changes on the way.
+    pub headers_change: bool,
     /// Every frame is decoded from the beginning on.
     is_sequential: bool,
 }
@@ -90,6 +92,11 @@ impl Pieces<'_> {
         let is_sequential = table.is_counted || seeks(self.media.demuxer) == Seeks::Never;
         let mut decoded = Decoded { is_sequential, ..Decoded::default() };
         let mut pieces = self.plan(wanted, &decoded);
+        // Recordings of broadcasts are what is joined; of other files only what is long enough to seek in is asked.
+        let is_broadcast = ["mpegts", "mpeg"].contains(&self.media.demuxer);
+        if is_broadcast || pieces.iter().any(|piece| piece.key.is_some()) {
+            decoded.headers_change = self.ffmpeg.headers_change(self.media, self.video).await?;
+        }
         let first_key = pieces.iter().find_map(|piece| piece.key).and(table.second_key());
         if let Some(key) = first_key.filter(|_| !self.video.codec.is_intra_only) {
             let last_key = pieces.last().and_then(|piece| piece.key);
