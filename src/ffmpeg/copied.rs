@@ -69,6 +69,52 @@ impl Ffmpeg {
 }
 
 impl Ffmpeg {
+    /// Whether a decoder that has the parameter sets needs nothing else of what comes before a key, by what the codec promises:
+    /// keys of HEVC, VP8, VP9 and AV1 begin anew; those of H.264 where all are IDR pictures, unless the encoder is an x264 so old
+    /// that a decoder must know its faults. Of other codecs nothing is promised.
+    ///
+    /// # Errors
+    /// As [`Self::copied`].
+    pub async fn keys_begin_anew(&self, media: MediaFile<'_>, video: &Video) -> Result<bool, Rejection> {
+        match video.codec.name {
+            "hevc" | "vp8" | "vp9" | "av1" => Ok(true),
+            "h264" => {
+                let Some(idr) = self.copied(media, video.stream, "filter_units=pass_types=5").await? else {
+                    return Ok(false);
+                };
+                let times: std::collections::BTreeSet<i64> = idr.iter().filter_map(|idr| idr.packet.pts).collect();
+                Ok(video.table.key_times().all(|time| times.contains(&time))
+                    && !self.is_by_old_x264(media, video).await?)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// By the message that x264 writes into its first picture. Since core 151 its 4:4:4 is as the standard has it, and ffmpeg
+    /// decodes that of earlier ones otherwise.
+    async fn is_by_old_x264(&self, media: MediaFile<'_>, video: &Video) -> Result<bool, Rejection> {
+        const RIGHT_SINCE: u32 = 151;
+        const NAME: &[u8] = b"x264 - core ";
+        let mut words: Vec<String> = ["-nostdin", "-hide_banner"].map(str::to_owned).to_vec();
+        words.extend(Self::words(media));
+        let (map, url) = (format!("0:{}", video.stream), media.url());
+        words.extend(["-i", &url, "-map", &map, "-c", "copy", "-frames:v", "1"].map(str::to_owned));
+        words.extend(["-bsf:v", "filter_units=pass_types=6", "-f", "data", "pipe:1"].map(str::to_owned));
+        let _permit = self.running.acquire().await;
+        let limits = self.limits(limits::PROBE_ADDRESS_SPACE_BYTES);
+        let mut child = self.contained.spawn(&self.ffmpeg, &words, media.file, &limits)?;
+        let mut message = vec![];
+        read(&mut child, |bytes| {
+            let room = limits::PROBE_ELEMENT_BYTES.saturating_sub(message.len());
+            message.extend_from_slice(&bytes[..bytes.len().min(room)]);
+            Ok(())
+        })
+        .await?;
+        let Some(at) = message.windows(NAME.len()).position(|window| window == NAME) else { return Ok(false) };
+        let digits = message[at + NAME.len()..].iter().take_while(|byte| byte.is_ascii_digit()).take(6);
+        Ok(digits.fold(0, |number, digit| number * 10 + u32::from(digit - b'0')) < RIGHT_SINCE)
+    }
+
     /// Whether the headers that state size, shape and colours of the pictures change on the way. Of codecs other than H.264,
     /// HEVC and MPEG-2 nothing is asked.
     ///

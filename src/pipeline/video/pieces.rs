@@ -5,9 +5,9 @@
 //! It then gives noise, and often says nothing. So:
 //! 1. Where parameter sets of H.264 or HEVC change and later keys do not repeat them, everything is decoded from the
 //!    beginning.
-//! 2. Before the first seek the frames at the second key are decoded twice: from the beginning, and from that key. Of H.264
-//!    those at the last key too: from there, and from two keys before. If they differ by one sample, everything is decoded
-//!    from the beginning.
+//! 2. Unless the codec promises that nothing before a key matters, the frames at the second key are decoded twice before the
+//!    first seek: from the beginning, and from that key. Of H.264 those at the last key too: from there, and from two keys
+//!    before. If they differ by one sample, everything is decoded from the beginning.
 //! 3. A frame before which a decoder complained after a seek is not taken. It is decoded again from an earlier key, and
 //!    where that complains too, from the beginning. What is said then is said of the row.
 //!
@@ -101,8 +101,9 @@ impl Pieces<'_> {
         if let Some(key) = first_key.filter(|_| !self.video.codec.is_intra_only) {
             let last_key = pieces.last().and_then(|piece| piece.key);
             let is_safe = self.ffmpeg.keys_have_their_parameter_sets(self.media, self.video).await?
-                && self.trial(key, None, wanted, &mut decoded, output).await?
-                && self.late_trial(key, last_key, &mut decoded, output).await?;
+                && (self.ffmpeg.keys_begin_anew(self.media, self.video).await?
+                    || self.trial(key, None, wanted, &mut decoded, output).await?
+                        && self.late_trial(key, last_key, &mut decoded, output).await?);
             decoded.is_sequential = !is_safe;
             pieces = self.plan(&decoded.undone(wanted.iter().copied()), &decoded);
         }
