@@ -94,14 +94,22 @@ impl Pieces<'_> {
         let mut pieces = self.plan(wanted, &decoded);
         // Recordings of broadcasts are what is joined; of other files only what is long enough to seek in is asked.
         let is_broadcast = ["mpegts", "mpeg"].contains(&self.media.demuxer);
-        if is_broadcast || pieces.iter().any(|piece| piece.key.is_some()) {
-            decoded.headers_change = self.ffmpeg.headers_change(self.media, self.video).await?;
-        }
         let first_key = pieces.iter().find_map(|piece| piece.key).and(table.second_key());
-        if let Some(key) = first_key.filter(|_| !self.video.codec.is_intra_only) {
+        let first_key = first_key.filter(|_| !self.video.codec.is_intra_only);
+        let (ffmpeg, media, video) = (self.ffmpeg, self.media, self.video);
+        if first_key.is_none() && is_broadcast {
+            decoded.headers_change = ffmpeg.headers_change(media, video).await?;
+        }
+        if let Some(key) = first_key {
             let last_key = pieces.last().and_then(|piece| piece.key);
-            let is_safe = self.ffmpeg.keys_have_their_parameter_sets(self.media, self.video).await?
-                && (self.ffmpeg.keys_begin_anew(self.media, self.video).await?
+            let (headers_change, have_sets, begin_anew) = tokio::try_join!(
+                ffmpeg.headers_change(media, video),
+                ffmpeg.keys_have_their_parameter_sets(media, video),
+                ffmpeg.keys_begin_anew(media, video),
+            )?;
+            decoded.headers_change = headers_change;
+            let is_safe = have_sets
+                && (begin_anew
                     || self.trial(key, None, wanted, &mut decoded, output).await?
                         && self.late_trial(key, last_key, &mut decoded, output).await?);
             decoded.is_sequential = !is_safe;
