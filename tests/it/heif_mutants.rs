@@ -3,14 +3,12 @@
 //!
 //! `DEEPSWEEP_MUTANTS` asks for another number.
 
-use std::process::Command;
-
 use bytes::Bytes;
 use deepsweep::media::heif::read;
 use deepsweep::media::still::DecodeLimits;
 
-use crate::program::{Sweep, await_end, landed_in_folder, rows};
-use crate::video_mutants::{Draw, damage, is_empty, left_over};
+use crate::program::{Sweep, landed_in_folder, rows};
+use crate::video_mutants::{Draw, damage, is_empty, run_in_session};
 
 const VARIABLE: &str = "DEEPSWEEP_MUTANTS";
 /// Of each format.
@@ -98,22 +96,7 @@ fn damaged_pictures_give_a_row_each_and_leave_nothing_behind() {
     let [folder, destination, scratch_folder] = [&source, &out, &scratch].map(|folder| folder.path().to_str().unwrap());
     let flags = ["--scratch", scratch_folder, "--video-timeout", "60s"];
     let sweep = Sweep { source: folder, out: destination, scorer: "none", flags: &flags };
-    let plain = sweep.command(&[("TMPDIR", scratch_folder.to_owned())]);
-
-    // In a session of its own, by which whatever it started can be found.
-    let mut command = Command::new("setsid");
-    command.arg(plain.get_program()).args(plain.get_args()).env_clear();
-    command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    command
-        .stdin(std::process::Stdio::null())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped());
-    let child = command.spawn().unwrap();
-    let session = child.id();
-    let finished = await_end(child);
-    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
-    std::thread::sleep(std::time::Duration::from_millis(200)); // what was just killed may still be on its way out
-    assert_eq!(left_over(session), Vec::<String>::new());
+    let finished = run_in_session(&sweep, scratch_folder);
     assert!(is_empty(scratch.path()));
 
     let media = rows(&landed_in_folder(out.path()), "media");

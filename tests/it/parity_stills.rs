@@ -13,6 +13,7 @@ use image::RgbImage;
 use serde::Deserialize;
 
 use crate::program::{Sweep, landed_in_folder, rows};
+use crate::video_mutants::Draw;
 
 #[derive(Deserialize)]
 struct Golden {
@@ -153,18 +154,6 @@ fn rows_say_the_size_the_orientation_and_what_the_decoder_complained_of() {
         assert_eq!(found["jpeg_cut.jpg"], row(83, 61, 1, cut, cut.is_empty()));
         assert_eq!(found["tiff_bigtiff.tif"], row(83, 61, 1, "", false));
         assert_eq!(found["tga_rgb.tga"], row(83, 61, 1, "", false));
-    }
-}
-
-/// Marsaglia's xorshift: the same numbers everywhere.
-struct Draw(u64);
-
-impl Draw {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % end.max(1) as u64) as usize
     }
 }
 

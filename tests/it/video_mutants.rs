@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::clips::{clip, encode};
-use crate::program::{Sweep, await_end, landed_in_folder, rows};
+use crate::program::{Finished, Sweep, await_end, landed_in_folder, rows};
 
 const VARIABLE: &str = "DEEPSWEEP_MUTANTS";
 const MUTANTS: usize = 1_000;
@@ -47,7 +47,7 @@ const ORIGINALS: [(&str, &str); 28] = [
 const FRAMES: usize = 12;
 
 /// Marsaglia's xorshift: the same numbers everywhere.
-pub struct Draw(u64);
+pub struct Draw(pub u64);
 
 impl Draw {
     /// Other numbers for every `seed`.
@@ -59,7 +59,7 @@ impl Draw {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        (self.0 % end as u64) as usize
+        (self.0 % end.max(1) as u64) as usize
     }
 }
 
@@ -92,7 +92,7 @@ pub fn damage(file: &mut Vec<u8>, draw: &mut Draw) {
 }
 
 /// Processes of this session that are still there: their numbers and what they are called.
-pub fn left_over(session: u32) -> Vec<String> {
+fn left_over(session: u32) -> Vec<String> {
     let entries = std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let stats = entries.filter_map(|name| std::fs::read_to_string(format!("/proc/{name}/stat")).ok());
     // PID (NAME) STATE PARENT GROUP SESSION …; a name may have anything in it.
@@ -100,6 +100,27 @@ pub fn left_over(session: u32) -> Vec<String> {
         Some(stat.rsplit_once(") ")?.1.split(' ').nth(3)?.parse::<u32>().ok()? == session)
     };
     stats.filter(|stat| of_session(stat) == Some(true)).collect()
+}
+
+/// Runs to the end, with exit code 0 and without a process that is still there after it.
+pub fn run_in_session(sweep: &Sweep, scratch_folder: &str) -> Finished {
+    let plain = sweep.command(&[("TMPDIR", scratch_folder.to_owned())]);
+
+    // In a session of its own, by which whatever it started can be found.
+    let mut command = Command::new("setsid");
+    command.arg(plain.get_program()).args(plain.get_args()).env_clear();
+    command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
+    let child = command.spawn().unwrap();
+    let session = child.id();
+    let finished = await_end(child);
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    std::thread::sleep(Duration::from_millis(200)); // what was just killed may still be on its way out
+    assert_eq!(left_over(session), Vec::<String>::new());
+    finished
 }
 
 pub fn is_empty(folder: &Path) -> bool {
@@ -124,22 +145,7 @@ fn a_thousand_damaged_clips_give_a_thousand_rows_and_leave_nothing_behind() {
     let [folder, destination, scratch_folder] = [&source, &out, &scratch].map(|folder| folder.path().to_str().unwrap());
     let flags = ["--frames", "6", "--scratch", scratch_folder, "--video-timeout", "60s"];
     let sweep = Sweep { source: folder, out: destination, scorer: "none", flags: &flags };
-    let plain = sweep.command(&[("TMPDIR", scratch_folder.to_owned())]);
-
-    // In a session of its own, by which whatever it started can be found.
-    let mut command = Command::new("setsid");
-    command.arg(plain.get_program()).args(plain.get_args()).env_clear();
-    command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    command
-        .stdin(std::process::Stdio::null())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped());
-    let child = command.spawn().unwrap();
-    let session = child.id();
-    let finished = await_end(child);
-    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
-    std::thread::sleep(Duration::from_millis(200)); // what was just killed may still be on its way out
-    assert_eq!(left_over(session), Vec::<String>::new());
+    let finished = run_in_session(&sweep, scratch_folder);
     assert!(is_empty(scratch.path()), "{:?}", std::fs::read_dir(scratch.path()).unwrap().collect::<Vec<_>>());
 
     let landed = landed_in_folder(out.path());
