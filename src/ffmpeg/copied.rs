@@ -27,14 +27,9 @@ impl Ffmpeg {
         stream: u32,
         filter: &str,
     ) -> Result<Option<Vec<Copied>>, Rejection> {
-        let mut words: Vec<String> = ["-nostdin", "-hide_banner"].map(str::to_owned).to_vec();
-        words.extend(Self::words(media));
-        let (map, url) = (format!("0:{stream}"), media.url());
-        words.extend(["-copyts", "-i", &url, "-map", &map, "-c", "copy", "-bsf:v", filter].map(str::to_owned));
-        words.extend(["-avoid_negative_ts", "disabled", "-f", "framecrc", "pipe:1"].map(str::to_owned));
         let _permit = self.running.acquire().await;
-        let limits = self.limits(limits::PROBE_ADDRESS_SPACE_BYTES);
-        let mut child = self.contained.spawn(&self.ffmpeg, &words, media.file, &limits)?;
+        let muxer = ["-avoid_negative_ts", "disabled", "-f", "framecrc"];
+        let mut child = self.copying(media, stream, filter, &muxer)?;
         let (mut copied, mut line) = (vec![], vec![]);
         read(&mut child, |bytes| {
             for byte in bytes {
@@ -66,9 +61,18 @@ impl Ffmpeg {
         let Some(sets) = self.copied(media, video.stream, filter).await? else { return Ok(true) };
         Ok(are_with_keys(&sets, &video.table))
     }
-}
 
-impl Ffmpeg {
+    /// A child that copies the packets of a stream through `filter` to its standard output, by the muxer that `output` names.
+    fn copying(&self, media: MediaFile<'_>, stream: u32, filter: &str, output: &[&str]) -> Result<Running, Rejection> {
+        let mut arguments: Vec<String> = ["-nostdin", "-hide_banner"].map(str::to_owned).to_vec();
+        arguments.extend(Self::words(media));
+        let (map, url) = (format!("0:{stream}"), media.url());
+        let copy = ["-copyts", "-i", &url, "-map", &map, "-c", "copy", "-bsf:v", filter];
+        arguments.extend(copy.iter().chain(output).chain(&["pipe:1"]).map(|argument| (*argument).to_owned()));
+        let limits = self.limits(limits::PROBE_ADDRESS_SPACE_BYTES);
+        self.contained.spawn(&self.ffmpeg, &arguments, media.file, &limits)
+    }
+
     /// Whether a decoder that has the parameter sets needs nothing else of what comes before a key, by what the codec promises:
     /// keys of HEVC, VP8, VP9 and AV1 begin anew; those of H.264 where all are IDR pictures, unless the encoder is an x264 so old
     /// that a decoder must know its faults. Of other codecs nothing is promised.
@@ -95,14 +99,9 @@ impl Ffmpeg {
     async fn is_by_old_x264(&self, media: MediaFile<'_>, video: &Video) -> Result<bool, Rejection> {
         const RIGHT_SINCE: u32 = 151;
         const NAME: &[u8] = b"x264 - core ";
-        let mut words: Vec<String> = ["-nostdin", "-hide_banner"].map(str::to_owned).to_vec();
-        words.extend(Self::words(media));
-        let (map, url) = (format!("0:{}", video.stream), media.url());
-        words.extend(["-i", &url, "-map", &map, "-c", "copy", "-frames:v", "1"].map(str::to_owned));
-        words.extend(["-bsf:v", "filter_units=pass_types=6", "-f", "data", "pipe:1"].map(str::to_owned));
         let _permit = self.running.acquire().await;
-        let limits = self.limits(limits::PROBE_ADDRESS_SPACE_BYTES);
-        let mut child = self.contained.spawn(&self.ffmpeg, &words, media.file, &limits)?;
+        let first = ["-frames:v", "1", "-f", "data"];
+        let mut child = self.copying(media, video.stream, "filter_units=pass_types=6", &first)?;
         let mut message = vec![];
         read(&mut child, |bytes| {
             let room = limits::PROBE_ELEMENT_BYTES.saturating_sub(message.len());
@@ -167,7 +166,7 @@ fn of_line(line: &str) -> Option<Copied> {
         return None;
     }
     let number = |at: usize| fields[at].parse().ok();
-    // Flags of a packet: 1 is a key, 4 is not shown. They are left out where the packet is a key and nothing else.
+    // Flags of a packet: 1 marks a key, 4 a packet that is not shown. The muxer prints none for a key without other flags.
     let flags = fields[6..].iter().find_map(|field| u32::from_str_radix(field.strip_prefix("F=0x")?, 16).ok());
     let flags = flags.unwrap_or(1);
     let checksum = u32::from_str_radix(fields[5].strip_prefix("0x")?, 16).ok()?;

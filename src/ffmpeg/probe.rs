@@ -8,7 +8,7 @@
 //! - The containers of most codecs state a size that need not be the stream's: the first frame is decoded for it.
 //! - A recording that begins in the middle has packets that no decoder shows: its first group is decoded.
 
-use super::answer::{Answer, Frame, Stream};
+use super::answer::{Answer, Frame, SideData, Stream};
 use super::copied::read;
 use super::formats::{CODECS, Codec, codec_named, decoder_list};
 use super::packets::{Packet, begins_in_the_middle, irregularity};
@@ -163,7 +163,10 @@ impl Probe<'_> {
         let group = keys.filter(|at| *at > 0).nth(usize::from(!packets[0].is_key)).unwrap_or(packets.len());
         let frames = self.frames(stream, Some(group + FIRST_FRAME_PACKETS)).await?;
         let first = frames.shown.iter().filter_map(|frame| frame.pts).min();
-        Ok(first.map_or(table.clone(), |first| table.from(first)))
+        Ok(match first {
+            Some(first) => table.from(first),
+            None => table,
+        })
     }
 
     /// Frames as a decoder gives them: all of them, or those of the first packets.
@@ -246,17 +249,15 @@ fn check_decodable(stream: &Stream, packets: &[Packet]) -> Result<(), Rejection>
     if encrypted > 0 || is_sample_aes {
         let clear = packets.len() - encrypted;
         let some = match clear {
-            _ if is_sample_aes => String::new(),
             0 => String::new(),
+            _ if is_sample_aes => String::new(),
             clear => format!("; {clear} of its {} frames are not, and are not decoded alone", packets.len()),
         };
         let message = format!("expected a video that can be seen without a key, found an encrypted one{some}");
         return Err(Rejection::new(RejectionClass::Encrypted, message));
     }
-    let is_bare = |data: &&super::answer::SideData| {
-        data.dv_profile == Some(5) && data.dv_bl_signal_compatibility_id.unwrap_or(0) == 0
-    };
-    if stream.side_data_list.iter().any(|data| is_bare(&data)) {
+    let is_bare = |data: &SideData| data.dv_profile == Some(5) && data.dv_bl_signal_compatibility_id.unwrap_or(0) == 0;
+    if stream.side_data_list.iter().any(is_bare) {
         let message = "Dolby Vision profile 5: expected a profile whose colours other decoders show right (7 or 8), found one \
                        that only Dolby's decoders do";
         return Err(Rejection::new(RejectionClass::Unsupported, message));
