@@ -89,8 +89,7 @@ pub enum RejectionClass {
     Unsupported,
     /// The pictures are encrypted, and this program has no key.
     Encrypted,
-    /// A piece of a recording that cannot be decoded without another file, such as a media segment without its
-    /// initialization segment.
+    /// A part of a recording that needs another file to be decoded: a media segment that has no initialization segment.
     Incomplete,
     /// This machine lacks the program that decodes it.
     NoDecoder,

@@ -73,7 +73,7 @@ pub struct Demuxer {
     pub seeks: Seeks,
 }
 
-/// What a demuxer does when it is told to seek to a time.
+/// How a demuxer seeks to a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seeks {
     /// It lands on the key that is shown then or last before it, by an index.

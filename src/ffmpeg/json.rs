@@ -51,7 +51,7 @@ impl Elements {
                     self.depth = self.depth.saturating_sub(1);
                     if self.began_at == Some(self.depth) {
                         self.began_at = None;
-                        // What was cut is no JSON any more: whoever reads it will say so.
+                        // An element that is too long was cut, so parsing it fails, and the caller reports that.
                         found(&String::from_utf8_lossy(&self.name), &self.element)?;
                     }
                 }

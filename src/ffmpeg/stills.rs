@@ -1,7 +1,7 @@
 //! A stream of coded still pictures → the planes of each, by one ffmpeg.
 //!
 //! The planes come as they were coded: no conversion of colours, no turning, no scaling but of what has another size than
-//! was promised. Whoever asks knows what the planes mean.
+//! was promised. The caller knows what the planes mean.
 
 use std::fs::File;
 
@@ -16,7 +16,7 @@ pub struct Stills {
     /// ffmpeg's names: one demuxer, one decoder.
     pub demuxer: &'static str,
     pub decoder: &'static str,
-    /// What the decoder is told beside, in pairs.
+    /// Further options of the decoder, as pairs of name and value.
     pub options: Vec<String>,
     /// Every picture has this size.
     pub size_px: (u32, u32),

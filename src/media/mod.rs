@@ -1,7 +1,12 @@
-//! Bytes of a media file → pictures, without a pipeline: what a file is ([`sniff`]), which way up it is ([`orientation`]),
-//! still pictures ([`still`]), animations ([`animation`]), HEIF and AVIF ([`heif`], whose coded pictures somebody else
-//! decodes), which frames of a sequence are decoded ([`sample`]), what keeps a video from being decoded ([`protection`]), and
-//! what HDR looks like on other screens ([`tone`]). No store, no task, no clock.
+//! Decodes the bytes of media files into pictures. Nothing here uses a store, a task or a clock.
+//!
+//! - [`sniff`], [`pictures`], [`containers`]: which format a file has
+//! - [`still`], [`heif`], [`animation`]: still pictures, HEIF and AVIF (ffmpeg decodes their coded data), animations
+//! - [`orientation`]: how a picture is turned upright
+//! - [`sample`]: which frames of a sequence are decoded
+//! - [`protection`]: encrypted videos, and segments that cannot be decoded alone
+//! - [`tone`]: HDR to SDR
+//! - [`formats`]: the table of formats for the README
 
 pub mod animation;
 pub mod containers;

@@ -69,7 +69,7 @@ impl<'a> Reader<'a> {
         Ok(((word >> 24) as u8, word & 0x00ff_ffff))
     }
 
-    /// The next box; None at the end. One that says it is longer than what holds it ends there.
+    /// The next box; None at the end. A box that states a size beyond the end of its parent ends with the parent.
     ///
     /// # Errors
     /// A size that cannot be.
